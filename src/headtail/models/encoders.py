@@ -1,0 +1,230 @@
+"""T5, mT5, UMT5, T5Gemma, T5Gemma 2 and BERT-like encoders behind one call.
+
+`load_encoder(name)` takes a hub name or a local folder, holding the encoder alone or a full encoder-decoder checkpoint,
+and gives a module whose `module(input_ids=..., attention_mask=...).last_hidden_state` is [N, T, D]. Every weight is
+checked: a tensor that the checkpoint lacks would otherwise stay random without a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from headtail.errors import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+DROPOUT_KEYS = (
+    "dropout_rate",                    # T5, mT5, UMT5, T5Gemma
+    "dropout",                         # DistilBERT
+    "hidden_dropout_prob",             # BERT, RoBERTa, ELECTRA
+    "attention_dropout",               # T5Gemma, T5Gemma 2, DistilBERT, ModernBERT
+    "attention_probs_dropout_prob",    # BERT, RoBERTa, ELECTRA
+    "mlp_dropout",                     # ModernBERT
+    "embedding_dropout",               # ModernBERT
+)
+
+# BERT adds a pooler above its last hidden state, and masked-language-model checkpoints lack it: neither is used here.
+UNUSED = ("pooler.", "lm_head.", "cls.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector.", "position_ids")
+
+SAVED_AS = "PreTrainedTokenizerFast"    # reads tokenizer.json as it stands, template included
+
+
+def load_encoder(name: str | Path, *, dropout: float | None = None) -> PreTrainedModel:
+    """Load the encoder of a checkpoint in fp32, with every one of its weights.
+
+    Args:
+        name: hub name or local folder; a full encoder-decoder checkpoint gives its encoder.
+        dropout: sets every dropout of the encoder (hidden states and attention); None keeps the checkpoint's own.
+
+    Raises:
+        ModelError: nothing can be loaded from there, the family is unknown, or weights are missing (named).
+    """
+    config = read_config(name)
+    load = FAMILIES.get(config.model_type, _load_bert_like)
+    encoder = load(str(name), config, dropout)
+    encoder.float()
+    encoder.requires_grad_(True)
+    for part in ("vision_tower", "multi_modal_projector"):    # T5Gemma 2's eyes: no text passes through them
+        if hasattr(encoder, part):
+            getattr(encoder, part).requires_grad_(False)
+    return encoder
+
+
+def read_config(name: str | Path) -> PretrainedConfig:
+    """The checkpoint's config; ModelError where there is none."""
+    from transformers import AutoConfig
+
+    if _looks_local(name) and not (Path(name) / "config.json").is_file():
+        raise ModelError(f"{name}: expected a model folder with a config.json, found none; a hub name has no leading . or /")
+    try:
+        return AutoConfig.from_pretrained(str(name))
+    except Exception as error:    # hub, network, JSON and unknown-architecture errors share no base class
+        raise ModelError(f"unknown encoder {str(name)!r}: {_first_line(error)}; give a hub name or a local model folder") from error
+
+
+def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
+    """Write one dropout rate under every name this config uses for it; T5Gemma 2's text config gets the name it lacks."""
+    if dropout is None:
+        return
+    if config.model_type.startswith("t5gemma"):
+        config.dropout_rate = dropout
+    for key in DROPOUT_KEYS:
+        if hasattr(config, key):
+            setattr(config, key, dropout)
+
+
+def embeddings_of(encoder: PreTrainedModel) -> torch.nn.Module:
+    """The token embedding, found by asking and not by name: T5 keeps one tensor under two names."""
+    return encoder.get_input_embeddings()
+
+
+def hidden_size(config: PretrainedConfig) -> int:
+    """D, under whichever name the family keeps it."""
+    config = getattr(config, "text_config", config)
+    return int(getattr(config, "d_model", None) or config.hidden_size)
+
+
+def _load_t5(name: str, config: PretrainedConfig, dropout: float | None) -> PreTrainedModel:
+    import transformers
+
+    classes = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
+    set_dropout(config, dropout)
+    return _checked(getattr(transformers, classes[config.model_type]), name, config)
+
+
+def _load_t5gemma(name: str, config: PretrainedConfig, dropout: float | None) -> PreTrainedModel:
+    from transformers import T5GemmaEncoderModel
+
+    config.is_encoder_decoder = False
+    set_dropout(config, dropout)
+    set_dropout(config.encoder, dropout)
+    return _checked(T5GemmaEncoderModel, name, config)
+
+
+def _load_t5gemma2(name: str, config: PretrainedConfig, dropout: float | None) -> PreTrainedModel:
+    """The text encoder of T5Gemma 2 inside the shell that stock loaders know, its image tower shrunk to a stub.
+
+    No Auto class knows the bare text encoder, and the class that one would try first, T5Gemma2Encoder on the full
+    checkpoint, leaves its weights random. So the full model is loaded and its text encoder taken out.
+    """
+    from transformers import T5Gemma2Model
+    from transformers.models.t5gemma2.modeling_t5gemma2 import T5Gemma2Encoder
+
+    if config.model_type == "t5gemma2_encoder":    # a ranker saved by this tool
+        set_dropout(config.text_config, dropout)
+        return _checked(T5Gemma2Encoder, name, config)
+    set_dropout(config.encoder.text_config, dropout)
+    full = _checked(T5Gemma2Model, name, config)
+    return _with_stub_vision(full.get_encoder().text_model, config.encoder)
+
+
+def _with_stub_vision(text_model: PreTrainedModel, config: Any) -> PreTrainedModel:
+    import copy
+
+    from transformers.models.t5gemma2.modeling_t5gemma2 import T5Gemma2Encoder
+
+    config = copy.deepcopy(config)
+    stub = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    for key, value in (stub | {"image_size": 16, "patch_size": 8}).items():
+        setattr(config.vision_config, key, value)
+    config.mm_tokens_per_image = 4
+    with torch.device("meta"):
+        shell = T5Gemma2Encoder(config)
+    shell.to_empty(device="cpu")
+    for parameter in shell.parameters():
+        torch.nn.init.zeros_(parameter)    # never used; zeros, so that the saved file is the same each time
+    for buffer in shell.vision_tower.buffers():
+        buffer.copy_(torch.arange(buffer.numel()).view_as(buffer)) if not buffer.is_floating_point() else buffer.zero_()
+    shell.text_model = text_model
+    return shell
+
+
+def _load_bert_like(name: str, config: PretrainedConfig, dropout: float | None) -> PreTrainedModel:
+    from transformers import AutoModel
+
+    if config.is_encoder_decoder:
+        raise ModelError(f"{name}: no encoder is known for model type {config.model_type!r}; known: {', '.join(FAMILIES)}, and BERT-like")
+    if getattr(config, "is_decoder", False) or type(config) not in AutoModel._model_mapping:
+        raise ModelError(f"{name}: {config.model_type!r} is no encoder; known: {', '.join(FAMILIES)}, and BERT-like")
+    set_dropout(config, dropout)
+    return _checked(AutoModel, name, config)
+
+
+FAMILIES: dict[str, Callable[[str, Any, float | None], Any]] = {
+    "t5": _load_t5,
+    "mt5": _load_t5,
+    "umt5": _load_t5,
+    "t5gemma": _load_t5gemma,
+    "t5gemma2": _load_t5gemma2,
+    "t5gemma2_encoder": _load_t5gemma2,
+}
+
+
+def _checked(model_class: Any, name: str, config: PretrainedConfig) -> PreTrainedModel:
+    """`from_pretrained` that refuses a missing or misshapen tensor."""
+    try:
+        model, info = model_class.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
+    except Exception as error:    # damaged files, wrong shapes, absent weights: no common base class
+        raise ModelError(f"{name}: cannot load its weights as {model_class.__name__}: {_first_line(error)}") from error
+    missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in UNUSED))
+    wrong = sorted(str(key[0] if isinstance(key, tuple) else key) for key in info["mismatched_keys"])
+    if missing or wrong:
+        named = ", ".join((missing + wrong)[:3])
+        raise ModelError(
+            f"{name}: {len(missing)} weights of {model_class.__name__} are missing and {len(wrong)} have the wrong shape"
+            f" ({named}{', …' if len(missing + wrong) > 3 else ''}); they would stay random"
+        )
+    return model    # type: ignore[no-any-return]
+
+
+def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
+    """The checkpoint's tokenizer, padding on the right so that position 0 is a real token for every reader."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(name))
+    except Exception as error:    # as above
+        raise ModelError(f"{name}: cannot load its tokenizer: {_first_line(error)}") from error
+    tokenizer.padding_side = "right"
+    if not tokenizer.is_fast or tokenizer.pad_token_id is None:
+        raise ModelError(f"{name}: expected a fast tokenizer with a padding token, found {type(tokenizer).__name__} without")
+    return tokenizer    # type: ignore[no-any-return]
+
+
+def write_template(tokenizer: PreTrainedTokenizerBase, before_query: str, before_doc: str) -> None:
+    """Make the tokenizer itself write `before_query` and `before_doc` around a pair, so that any reader does.
+
+    The two prefixes become part of tokenizer.json's post-processor: `CrossEncoder.predict([(query, doc)])` then sees
+    exactly what training saw, with no custom code, and truncation never cuts the template.
+    """
+    from tokenizers.processors import TemplateProcessing
+
+    backend = tokenizer.backend_tokenizer
+    prefixes = {"<before_query>": before_query, "<before_doc>": before_doc}
+    special: list[Any] = []
+    for key, text in prefixes.items():
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        special.append({"id": key, "ids": ids, "tokens": tokenizer.convert_ids_to_tokens(ids)})
+    begin, end = tokenizer.bos_token, tokenizer.eos_token
+    if "gemma" not in type(tokenizer).__name__.lower():
+        begin = None    # T5 was trained without a begin token, Gemma with one
+    special += [(token, tokenizer.convert_tokens_to_ids(token)) for token in (begin, end) if token]
+    frame = ([begin] if begin else [], [end] if end else [])
+    pair = [*frame[0], "<before_query>", "$A", "<before_doc>", "$B", *frame[1]]
+    backend.post_processor = TemplateProcessing(
+        single=" ".join([*frame[0], "$A", *frame[1]]), pair=" ".join(pair), special_tokens=special
+    )
+
+
+def _looks_local(name: str | Path) -> bool:
+    text = str(name)
+    return isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or Path(text).is_dir()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
