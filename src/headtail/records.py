@@ -89,9 +89,20 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
     def __repr__(self) -> str:
         return f"Run({self.name!r}, {len(self)} queries, {sum(map(len, self.values()))} docs)"
 
+    @classmethod
+    def in_given_order(cls, rankings: Mapping[str, tuple[ScoredDoc, ...]], name: str = "run") -> Run:
+        """A run of rankings known to be distinct docs in order already: nothing is sorted or checked."""
+        run = cls({}, name)
+        run._rankings = dict(rankings)
+        return run
+
     def top(self, k: int) -> Run:
         """The first k docs of every query."""
-        return Run({query_id: docs[:k] for query_id, docs in self.items()}, self.name)
+        return Run.in_given_order({query_id: docs[:k] for query_id, docs in self.items()}, self.name)
+
+    def renamed(self, name: str) -> Run:
+        """The same rankings under another name."""
+        return Run.in_given_order(self._rankings, name)
 
     def tied_share(self) -> float:
         """Share of adjacent docs with one and the same score: how much of the order is the tie rule's, 0 to 1."""

@@ -18,14 +18,16 @@ from headtail.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-DROPOUT_KEYS = (
-    "dropout_rate",                    # T5, mT5, UMT5, T5Gemma
-    "dropout",                         # DistilBERT
-    "hidden_dropout_prob",             # BERT, RoBERTa, ELECTRA
+HIDDEN_DROPOUT_KEYS = (
+    "dropout_rate",           # T5, mT5, UMT5 (inside attention as well), T5Gemma
+    "dropout",                # DistilBERT
+    "hidden_dropout_prob",    # BERT, RoBERTa, ELECTRA
+    "mlp_dropout",            # ModernBERT
+    "embedding_dropout",      # ModernBERT
+)
+ATTENTION_DROPOUT_KEYS = (
     "attention_dropout",               # T5Gemma, T5Gemma 2, DistilBERT, ModernBERT
     "attention_probs_dropout_prob",    # BERT, RoBERTa, ELECTRA
-    "mlp_dropout",                     # ModernBERT
-    "embedding_dropout",               # ModernBERT
 )
 
 # BERT adds a pooler above its last hidden state, and masked-language-model checkpoints lack it: neither is used here.
@@ -34,19 +36,24 @@ UNUSED = ("pooler.", "lm_head.", "cls.", "vocab_transform.", "vocab_layer_norm."
 SAVED_AS = "PreTrainedTokenizerFast"    # reads tokenizer.json as it stands, template included
 
 
-def load_encoder(name: str | Path, *, dropout: float | None = None) -> PreTrainedModel:
+def load_encoder(
+    name: str | Path, *, dropout: float | None = None, attention_dropout: float = 0.0
+) -> PreTrainedModel:
     """Load the encoder of a checkpoint in fp32, with every one of its weights.
 
     Args:
         name: hub name or local folder; a full encoder-decoder checkpoint gives its encoder.
-        dropout: sets every dropout of the encoder (hidden states and attention); None keeps the checkpoint's own.
+        dropout: of the hidden states, set whatever the family calls it; None keeps the checkpoint's own rates.
+        attention_dropout: of the attention weights, where the family separates the two (T5 does not). 0 unless asked
+            for: any other value switches off the fused attention kernels, half the training speed on a CPU.
 
     Raises:
         ModelError: nothing can be loaded from there, the family is unknown, or weights are missing (named).
     """
     config = read_config(name)
     load = FAMILIES.get(config.model_type, _load_bert_like)
-    encoder = load(str(name), config, dropout)
+    rates = None if dropout is None else (dropout, attention_dropout)
+    encoder = load(str(name), config, rates)
     encoder.float()
     encoder.requires_grad_(True)
     for part in ("vision_tower", "multi_modal_projector"):    # T5Gemma 2's eyes: no text passes through them
@@ -67,15 +74,19 @@ def read_config(name: str | Path) -> PretrainedConfig:
         raise ModelError(f"unknown encoder {str(name)!r}: {_first_line(error)}; give a hub name or a local model folder") from error
 
 
-def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
-    """Write one dropout rate under every name this config uses for it; T5Gemma 2's text config gets the name it lacks."""
-    if dropout is None:
+Rates = tuple[float, float] | None    # dropout of hidden states and of attention; None keeps the checkpoint's
+
+
+def set_dropout(config: PretrainedConfig, rates: Rates) -> None:
+    """Write the rates under every name this config has for them; T5Gemma 2's text config gets the name it lacks."""
+    if rates is None:
         return
     if config.model_type.startswith("t5gemma"):
-        config.dropout_rate = dropout
-    for key in DROPOUT_KEYS:
-        if hasattr(config, key):
-            setattr(config, key, dropout)
+        config.dropout_rate = rates[0]
+    for keys, rate in zip((HIDDEN_DROPOUT_KEYS, ATTENTION_DROPOUT_KEYS), rates, strict=True):
+        for key in keys:
+            if hasattr(config, key):
+                setattr(config, key, rate)
 
 
 def embeddings_of(encoder: PreTrainedModel) -> torch.nn.Module:
@@ -89,24 +100,24 @@ def hidden_size(config: PretrainedConfig) -> int:
     return int(getattr(config, "d_model", None) or config.hidden_size)
 
 
-def _load_t5(name: str, config: PretrainedConfig, dropout: float | None) -> PreTrainedModel:
+def _load_t5(name: str, config: PretrainedConfig, rates: Rates) -> PreTrainedModel:
     import transformers
 
     classes = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
-    set_dropout(config, dropout)
+    set_dropout(config, rates)
     return _checked(getattr(transformers, classes[config.model_type]), name, config)
 
 
-def _load_t5gemma(name: str, config: PretrainedConfig, dropout: float | None) -> PreTrainedModel:
+def _load_t5gemma(name: str, config: PretrainedConfig, rates: Rates) -> PreTrainedModel:
     from transformers import T5GemmaEncoderModel
 
     config.is_encoder_decoder = False
-    set_dropout(config, dropout)
-    set_dropout(config.encoder, dropout)
+    set_dropout(config, rates)
+    set_dropout(config.encoder, rates)
     return _checked(T5GemmaEncoderModel, name, config)
 
 
-def _load_t5gemma2(name: str, config: PretrainedConfig, dropout: float | None) -> PreTrainedModel:
+def _load_t5gemma2(name: str, config: PretrainedConfig, rates: Rates) -> PreTrainedModel:
     """The text encoder of T5Gemma 2 inside the shell that stock loaders know, its image tower shrunk to a stub.
 
     No Auto class knows the bare text encoder, and the class that one would try first, T5Gemma2Encoder on the full
@@ -116,9 +127,9 @@ def _load_t5gemma2(name: str, config: PretrainedConfig, dropout: float | None) -
     from transformers.models.t5gemma2.modeling_t5gemma2 import T5Gemma2Encoder
 
     if config.model_type == "t5gemma2_encoder":    # a ranker saved by this tool
-        set_dropout(config.text_config, dropout)
+        set_dropout(config.text_config, rates)
         return _checked(T5Gemma2Encoder, name, config)
-    set_dropout(config.encoder.text_config, dropout)
+    set_dropout(config.encoder.text_config, rates)
     full = _checked(T5Gemma2Model, name, config)
     return _with_stub_vision(full.get_encoder().text_model, config.encoder)
 
@@ -144,18 +155,18 @@ def _with_stub_vision(text_model: PreTrainedModel, config: Any) -> PreTrainedMod
     return shell
 
 
-def _load_bert_like(name: str, config: PretrainedConfig, dropout: float | None) -> PreTrainedModel:
+def _load_bert_like(name: str, config: PretrainedConfig, rates: Rates) -> PreTrainedModel:
     from transformers import AutoModel
 
     if config.is_encoder_decoder:
         raise ModelError(f"{name}: no encoder is known for model type {config.model_type!r}; known: {', '.join(FAMILIES)}, and BERT-like")
     if getattr(config, "is_decoder", False) or type(config) not in AutoModel._model_mapping:
         raise ModelError(f"{name}: {config.model_type!r} is no encoder; known: {', '.join(FAMILIES)}, and BERT-like")
-    set_dropout(config, dropout)
+    set_dropout(config, rates)
     return _checked(AutoModel, name, config)
 
 
-FAMILIES: dict[str, Callable[[str, Any, float | None], Any]] = {
+FAMILIES: dict[str, Callable[[str, Any, Any], Any]] = {
     "t5": _load_t5,
     "mt5": _load_t5,
     "umt5": _load_t5,

@@ -86,6 +86,7 @@ class Ranker(nn.Module):
         *,
         pooling: str = "masked_mean",
         dropout: float = 0.1,
+        attention_dropout: float = 0.0,
         max_length: int = 256,
         template: tuple[str, str] | None = None,
         seed: int = 0,
@@ -94,6 +95,7 @@ class Ranker(nn.Module):
 
         Args:
             name: hub name or local folder of any family in `encoders.FAMILIES` or BERT-like.
+            dropout, attention_dropout: see `load_encoder`; `dropout` also falls on the pooled vector.
             template: texts before query and doc; None is "Query:", "Document:" for encoders without segments and the
                 tokenizer's own pair format for those with.
 
@@ -110,7 +112,7 @@ class Ranker(nn.Module):
         tokenizer.model_max_length = min(max_length, limit) if limit else max_length
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            encoder = load_encoder(name, dropout=dropout)
+            encoder = load_encoder(name, dropout=dropout, attention_dropout=attention_dropout)
             return cls(encoder, tokenizer, pooling=pooling, dropout=dropout, max_length=tokenizer.model_max_length)
 
     @classmethod

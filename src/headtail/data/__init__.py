@@ -1,0 +1,1 @@
+"""Files on disk -> collection, queries, qrels, runs, training lists and batches."""

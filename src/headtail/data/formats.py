@@ -1,0 +1,540 @@
+"""Strict readers and writers: MS MARCO TSV, BEIR JSONL, TREC runs and qrels, plain or gzip by the suffix `.gz`.
+
+A reader either returns everything a file holds or raises a `DataError` that names the line. What all of them share:
+UTF-8; a line ends in LF or CRLF; one byte order mark at the very start of a file is skipped; an id is one word (TREC
+files are split at white space, so no other id could stand in them); no text is empty; no file is empty.
+
+A writer fills a temporary file beside its target and renames it at the end, so a full disk or a killed process never
+harms what stood there before. The same content gives the same bytes, gzip included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import gzip
+import io
+import json
+import math
+import os
+import secrets
+import zlib
+from collections.abc import Container, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TextIO, cast
+
+from headtail.errors import DataError, HeadtailError, shorten
+from headtail.records import Doc, Query, Run, as_float32
+
+BOM = b"\xef\xbb\xbf"
+GZIP_MAGIC = b"\x1f\x8b"
+GZIP_LEVEL = 6    # level 9 takes about twice the time for 1 % fewer bytes
+BEIR_QRELS_HEADER = ["query-id", "corpus-id", "score"]
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+ONE_WORD = "an id is one word: TREC files are split at white space"
+
+PathLike = str | os.PathLike[str]
+
+
+class TextTriple(NamedTuple):
+    """A training triple in full text, as in MS MARCO's `triples.train.small.tsv`."""
+
+    query: str
+    positive: str
+    negative: str
+
+
+class IdTriple(NamedTuple):
+    """A training triple by id, as in MS MARCO's `qidpidtriples.train.full.2.tsv`."""
+
+    query_id: str
+    positive_id: str
+    negative_id: str
+
+
+class Candidate(NamedTuple):
+    """A query with one doc to re-rank, as in MS MARCO's `top1000.dev.tsv`."""
+
+    query_id: str
+    doc_id: str
+    query: str
+    text: str
+
+
+# ---- lines of a file
+
+
+def numbered_lines(path: PathLike) -> Iterator[tuple[int, str]]:
+    """Yield (line number from 1, line without its end) of a UTF-8 file, plain or gzip by suffix.
+
+    Raises:
+        DataError: no such file, an empty file, broken UTF-8, a gzip file that is damaged or breaks off.
+        HeadtailError: a file that cannot be opened.
+    """
+    number = 0
+    with _open_to_read(path) as raw:
+        for number, line in enumerate(_whole_lines(path, raw), start=1):
+            yield number, _decode(path, number, line)
+    if number == 0:
+        raise DataError(path, expected="at least one line", found="an empty file")
+
+
+def _open_to_read(path: PathLike) -> BinaryIO:
+    try:
+        return cast(BinaryIO, gzip.open(path, "rb")) if _is_gzip(path) else Path(path).open("rb")
+    except FileNotFoundError:
+        raise DataError(path, expected="a file", found="none", hint=nearest_file(path)) from None
+    except OSError as error:
+        raise HeadtailError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _is_gzip(path: PathLike) -> bool:
+    return Path(path).suffix == ".gz"
+
+
+def nearest_file(path: PathLike) -> str:
+    """A hint for a path that does not exist: the nearest name in its folder, or that the folder is missing too."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}"
+    near = difflib.get_close_matches(Path(path).name, sorted(p.name for p in folder.iterdir()), n=1)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def _whole_lines(path: PathLike, raw: BinaryIO) -> Iterator[bytes]:
+    number = 1    # of the line being read
+    try:
+        for line in raw:
+            yield line
+            number += 1
+    except EOFError:
+        raise DataError(path, number, expected="more lines", found="a gzip file that breaks off",
+                        hint="copy or download it again") from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(path, number, expected="gzip, as the suffix says", found=f"damaged data ({error})",
+                        hint="copy it again, or drop the suffix of a file that is plain") from None
+    except OSError as error:
+        raise HeadtailError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _decode(path: PathLike, number: int, line: bytes) -> str:
+    if number == 1:
+        line = line.removeprefix(BOM)
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        zipped = number == 1 and line.startswith(GZIP_MAGIC)
+        found = "gzip data" if zipped else f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
+        hint = "add the suffix .gz" if zipped else "convert the file to UTF-8"
+        raise DataError(path, number, expected="UTF-8", found=found, hint=hint) from None
+    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
+
+
+# ---- checks that every format shares
+
+
+def _fields(path: PathLike, number: int, line: str, names: str) -> list[str]:
+    """Split a TSV line into the fields `names` (words joined by TAB)."""
+    fields = line.split("\t")
+    expected = names.split(" TAB ")
+    if len(fields) != len(expected):
+        hint = "a text holds no tab" if len(fields) > len(expected) else "fields are separated by one tab"
+        raise DataError(path, number, expected=f"{len(expected)} fields ({names})",
+                        found=f"{len(fields)}: {shorten(line)}", hint=hint)
+    return fields
+
+
+def _need_id(path: PathLike, number: int, kind: str, value: str) -> None:
+    if value.split() != [value]:
+        found = shorten(value) if value else "an empty one"
+        raise DataError(path, number, expected=f"a {kind}", found=found, hint=ONE_WORD)
+
+
+def _need_text(path: PathLike, number: int, kind: str, value: str) -> None:
+    if not value or value.isspace():
+        raise DataError(path, number, expected=f"a {kind} text", found="an empty one",
+                        hint=f"drop the line or give the {kind} a text")
+
+
+def _need_new(path: PathLike, number: int, key: str, seen: Container[str], what: str) -> None:
+    if key in seen:
+        raise DataError(path, number, expected=f"each {what} once", found=f"{key!r} again",
+                        hint="keep one of the lines")
+
+
+def _integer(path: PathLike, number: int, kind: str, value: str) -> int:
+    try:
+        if "_" in value:    # Python reads 1_000 as a number, nobody else does
+            raise ValueError
+        return int(value)
+    except ValueError:
+        raise DataError(path, number, expected=f"an integer {kind}", found=shorten(value)) from None
+
+
+def _finite(path: PathLike, number: int, value: str) -> float:
+    try:
+        score = math.nan if "_" in value else as_float32(float(value))
+    except ValueError:
+        score = math.nan
+    if not math.isfinite(score):
+        raise DataError(path, number, expected="a finite float32 score", found=shorten(value))
+    return score
+
+
+# ---- collections and queries
+
+
+def read_collection(path: PathLike) -> Iterator[Doc]:
+    """Yield the docs of a TSV `doc_id TAB text` one by one, in file order.
+
+    Duplicate ids are found by `collection.build_collection`, which sees all of them; this reader holds one line.
+
+    Raises:
+        DataError: see the head of this module.
+    """
+    for number, line in numbered_lines(path):
+        doc_id, text = _fields(path, number, line, "doc_id TAB text")
+        _need_id(path, number, "doc_id", doc_id)
+        _need_text(path, number, "doc", text)
+        yield Doc(doc_id, text)
+
+
+def read_queries(path: PathLike) -> dict[str, Query]:
+    """Read a TSV `query_id TAB text` into query_id -> Query, in file order.
+
+    Raises:
+        DataError: see the head of this module; also a query_id that occurs twice.
+    """
+    queries: dict[str, Query] = {}
+    for number, line in numbered_lines(path):
+        query_id, text = _fields(path, number, line, "query_id TAB text")
+        _need_id(path, number, "query_id", query_id)
+        _need_text(path, number, "query", text)
+        _need_new(path, number, query_id, queries, "query_id")
+        queries[query_id] = Query(query_id, text)
+    return queries
+
+
+def read_beir_corpus(path: PathLike) -> Iterator[Doc]:
+    """Yield the docs of a BEIR `corpus.jsonl`: text is "title text", each run of white space one space.
+
+    Raises:
+        DataError: see the head of this module; also broken JSON and fields that are no strings.
+    """
+    for number, line in numbered_lines(path):
+        doc_id, text = _beir_record(path, number, line, "doc")
+        yield Doc(doc_id, text)
+
+
+def read_beir_queries(path: PathLike) -> dict[str, Query]:
+    """Read a BEIR `queries.jsonl` into query_id -> Query, each run of white space one space.
+
+    Raises:
+        DataError: see the head of this module; also broken JSON, fields that are no strings, a query_id twice.
+    """
+    queries: dict[str, Query] = {}
+    for number, line in numbered_lines(path):
+        query_id, text = _beir_record(path, number, line, "query")
+        _need_new(path, number, query_id, queries, "query_id")
+        queries[query_id] = Query(query_id, text)
+    return queries
+
+
+def _beir_record(path: PathLike, number: int, line: str, kind: str) -> tuple[str, str]:
+    try:
+        record = json.loads(line)
+        values = record["_id"], record.get("title") or "", record["text"]
+        if not all(isinstance(value, str) for value in values):
+            raise TypeError
+        "".join(values).encode()    # JSON can spell half a surrogate pair, which no file can hold
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise DataError(path, number, expected="a JSON object with the strings _id and text", found=shorten(line),
+                        hint="a line is one object") from None
+    text = " ".join(f"{values[1]} {values[2]}".split())
+    _need_id(path, number, f"{kind} _id", values[0])
+    _need_text(path, number, kind, text)
+    return values[0], text
+
+
+def write_collection(docs: Iterable[Doc], path: PathLike) -> None:
+    """Write a TSV `doc_id TAB text`; whole or not at all.
+
+    Raises:
+        HeadtailError: an id that is not one word, a text that is empty or holds a tab or a line end, no docs, no room.
+    """
+    _write_lines((_tsv_line(path, "doc", *doc) for doc in docs), path)
+
+
+def write_queries(queries: Mapping[str, Query], path: PathLike) -> None:
+    """Write a TSV `query_id TAB text`; whole or not at all.
+
+    Raises:
+        HeadtailError: as in `write_collection`.
+    """
+    _write_lines((_tsv_line(path, "query", *query) for query in queries.values()), path)
+
+
+def _tsv_line(path: PathLike, kind: str, key: str, text: str) -> str:
+    _writable_id(path, key)
+    if not text.strip() or "\t" in text or "\n" in text or text.endswith("\r"):
+        raise HeadtailError(f"cannot write {path}: {kind} {key!r} has the text {shorten(text)}; "
+                            "a text is not empty and holds no tab and no line end")
+    return f"{key}\t{text}\n"
+
+
+def _writable_id(path: PathLike, key: str) -> None:
+    if key.split() != [key] or key.startswith("\ufeff"):    # at the start of a file it would be read as its mark
+        raise HeadtailError(f"cannot write {path}: the id {shorten(key)} cannot stand in it; {ONE_WORD}")
+
+
+# ---- judgments
+
+
+def read_qrels(path: PathLike) -> dict[str, dict[str, int]]:
+    """Read judgments into query_id -> doc_id -> label, in file order.
+
+    Either TREC's `query_id 0 doc_id label`, separated by white space, or BEIR's `query-id TAB corpus-id TAB score`
+    with exactly that header.
+
+    Raises:
+        DataError: see the head of this module; also a label that is no integer, a doc judged twice for a query.
+    """
+    qrels: dict[str, dict[str, int]] = {}
+    lines = numbered_lines(path)
+    beir = False
+    for number, line in lines:
+        if number == 1 and line.split() == BEIR_QRELS_HEADER:
+            beir = True
+            continue
+        query_id, doc_id, label = _qrels_fields(path, number, line, beir)
+        judged = qrels.setdefault(query_id, {})
+        _need_new(path, number, doc_id, judged, f"doc_id of query {query_id!r}")
+        judged[doc_id] = _integer(path, number, "label", label)
+    if not qrels:
+        raise DataError(path, 2, expected="a judgment", found="nothing after the header")
+    return qrels
+
+
+def _qrels_fields(path: PathLike, number: int, line: str, beir: bool) -> tuple[str, str, str]:
+    fields = line.split()
+    names = "query-id corpus-id score" if beir else "query_id 0 doc_id label"
+    if len(fields) != (3 if beir else 4):
+        hint = "BEIR's three columns need their header" if number == 1 and len(fields) == 3 else ""
+        raise DataError(path, number, expected=f"{3 if beir else 4} fields ({names})",
+                        found=f"{len(fields)}: {shorten(line)}", hint=hint)
+    return fields[0], fields[-2], fields[-1]
+
+
+def write_qrels(qrels: Mapping[str, Mapping[str, int]], path: PathLike) -> None:
+    """Write judgments in TREC's columns `query_id 0 doc_id label`, separated by tabs; whole or not at all.
+
+    A query without judgments has no line to stand in.
+
+    Raises:
+        HeadtailError: an id that is not one word, no judgments at all, no room.
+    """
+    def lines() -> Iterator[str]:
+        for query_id, judged in qrels.items():
+            _writable_id(path, query_id)
+            for doc_id, label in judged.items():
+                _writable_id(path, doc_id)
+                yield f"{query_id}\t0\t{doc_id}\t{label:d}\n"
+
+    _write_lines(lines(), path)
+
+
+# ---- runs
+
+
+def read_run(path: PathLike, name: str | None = None) -> Run:
+    """Read a run; its order is the scores' (see `records.Run`), the rank column is not believed.
+
+    Either TREC's `query_id Q0 doc_id rank score tag` or MS MARCO's `query_id doc_id rank`, whose score becomes -rank;
+    the first line says which, and every other line must agree.
+
+    Args:
+        path: the file, plain or gzip.
+        name: the run's name; by default the tag of the first line, or the file's name where there is no tag.
+
+    Raises:
+        DataError: see the head of this module; also a score that is no finite float32, a rank that is no integer, a
+            doc (or, in three columns, a rank) twice for one query.
+    """
+    rankings: dict[str, dict[str, float]] = {}
+    ranks: dict[str, set[str]] = {}
+    columns = 0
+    for number, line in numbered_lines(path):
+        fields = line.split()
+        if number == 1 and len(fields) in (3, 6):
+            columns = len(fields)
+            name = name or (fields[5] if columns == 6 else Path(path).name.split(".")[0])
+        if len(fields) != columns:
+            raise _run_columns(path, number, line, columns)
+        query_id, doc_id = fields[0], fields[2 if columns == 6 else 1]
+        rank = _integer(path, number, "rank", fields[3 if columns == 6 else 2])
+        if columns == 3:    # the rank is all there is to order by
+            taken = ranks.setdefault(query_id, set())
+            _need_new(path, number, str(rank), taken, f"rank of query {query_id!r}")
+            taken.add(str(rank))
+        ranking = rankings.setdefault(query_id, {})
+        _need_new(path, number, doc_id, ranking, f"doc_id of query {query_id!r}")
+        ranking[doc_id] = _finite(path, number, fields[4] if columns == 6 else str(-rank))
+    return Run({query_id: ranking.items() for query_id, ranking in rankings.items()}, name or "run")
+
+
+def _run_columns(path: PathLike, number: int, line: str, columns: int) -> DataError:
+    names = {6: "6 fields (query_id Q0 doc_id rank score tag)", 3: "3 fields (query_id doc_id rank)"}
+    expected = names[columns] if columns else f"{names[6]} or {names[3]}"
+    hint = "every line has as many as line 1" if columns else ""
+    return DataError(path, number, expected=expected, found=f"{len(line.split())}: {shorten(line)}", hint=hint)
+
+
+def write_run(run: Run, path: PathLike) -> None:
+    """Write TREC's `query_id Q0 doc_id rank score tag`; whole or not at all.
+
+    Nine significant digits name a float32 exactly, so it reads back as the same scores and ranks the same in
+    trec_eval. White space in the run's name becomes "_" in the tag. A query without docs has no line to stand in.
+
+    Raises:
+        HeadtailError: an id that is not one word, a score that is infinite, no docs at all, no room.
+    """
+    tag = "_".join(run.name.split()) or "run"
+
+    def lines() -> Iterator[str]:
+        for query_id, ranking in run.items():
+            _writable_id(path, query_id)
+            for rank, (doc_id, score) in enumerate(ranking, start=1):
+                _writable_id(path, doc_id)
+                if not math.isfinite(score):
+                    raise HeadtailError(f"cannot write {path}: query {query_id!r}, doc {doc_id!r} "
+                                        f"has the score {score}; a run file holds finite numbers")
+                yield f"{query_id} Q0 {doc_id} {rank} {score:.9g} {tag}\n"
+
+    _write_lines(lines(), path)
+
+
+# ---- MS MARCO's training triples and candidates
+
+
+def read_triples(path: PathLike) -> Iterator[TextTriple]:
+    """Yield text triples `query TAB positive TAB negative` one by one.
+
+    Raises:
+        DataError: see the head of this module.
+    """
+    for number, line in numbered_lines(path):
+        triple = TextTriple(*_fields(path, number, line, "query TAB positive TAB negative"))
+        for kind, text in triple._asdict().items():
+            _need_text(path, number, kind, text)
+        yield triple
+
+
+def read_id_triples(path: PathLike) -> Iterator[IdTriple]:
+    """Yield id triples `query_id TAB positive_id TAB negative_id` one by one.
+
+    Raises:
+        DataError: see the head of this module.
+    """
+    for number, line in numbered_lines(path):
+        triple = IdTriple(*_fields(path, number, line, "query_id TAB positive_id TAB negative_id"))
+        for kind, value in triple._asdict().items():
+            _need_id(path, number, kind, value)
+        yield triple
+
+
+def read_top1000(path: PathLike) -> Iterator[Candidate]:
+    """Yield candidates `query_id TAB doc_id TAB query TAB text` one by one.
+
+    Raises:
+        DataError: see the head of this module.
+    """
+    for number, line in numbered_lines(path):
+        candidate = Candidate(*_fields(path, number, line, "query_id TAB doc_id TAB query TAB text"))
+        _need_id(path, number, "query_id", candidate.query_id)
+        _need_id(path, number, "doc_id", candidate.doc_id)
+        _need_text(path, number, "query", candidate.query)
+        _need_text(path, number, "doc", candidate.text)
+        yield candidate
+
+
+# ---- writing
+
+
+@contextlib.contextmanager
+def atomic_writer(path: PathLike) -> Iterator[TextIO]:
+    """Open `path` to be written whole or not at all: `with atomic_writer("a/b.tsv.gz") as out: out.write(...)`.
+
+    Text goes in as UTF-8 with LF line ends, through gzip where the suffix is `.gz`, into a temporary file of the same
+    folder (made if missing), which takes the target's place when the block ends well and is removed when it does not.
+
+    Raises:
+        HeadtailError: no room on disk, a target that is no regular file, a folder that cannot be written.
+    """
+    target = Path(os.path.realpath(path))    # a link stays a link, its target is replaced
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with clear_disk_errors(path):
+            with _create(path, target, temporary) as raw:
+                with _text_into(raw, _is_gzip(path)) as out:
+                    yield out
+                raw.flush()
+                os.fsync(raw.fileno())    # the name must not reach the disk before the bytes
+            temporary.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _create(path: PathLike, target: Path, temporary: Path) -> BinaryIO:
+    if target.exists() and not target.is_file():
+        raise HeadtailError(f"cannot write {path}: it is no regular file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return temporary.open("xb")
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise HeadtailError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _text_into(raw: BinaryIO, zipped: bool) -> Iterator[TextIO]:
+    """A text layer on `raw`, which it leaves open; gzip without name and time, so that equal texts give equal bytes."""
+    binary: Any = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if zipped else raw
+    text = io.TextIOWrapper(binary, encoding="utf-8", newline="\n")
+    try:
+        yield text
+        text.detach()
+        if zipped:
+            binary.close()
+    except BaseException:    # let go of both layers without a second error; the first is on its way
+        with contextlib.suppress(OSError, ValueError):
+            text.detach()
+        if zipped:
+            with contextlib.suppress(OSError, ValueError):
+                binary.close()
+        raise
+
+
+@contextlib.contextmanager
+def clear_disk_errors(path: PathLike) -> Iterator[None]:
+    """Turn a full disk and text that is no UTF-8, met while `path` is written, into one line."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        half = shorten(error.object)
+        raise HeadtailError(f"cannot write {path}: {half} holds half a character, which UTF-8 lacks") from None
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise HeadtailError(f"no room on disk: {path} was not written, what stood there is untouched") from None
+
+
+def _write_lines(lines: Iterable[str], path: PathLike) -> None:
+    with atomic_writer(path) as out:
+        written = 0
+        for line in lines:
+            written += out.write(line)
+        if not written:
+            raise HeadtailError(f"cannot write {path}: there is nothing to write")

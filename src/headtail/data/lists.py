@@ -1,0 +1,139 @@
+"""Training lists from a run and qrels: which docs stand in a list, and in which order lists are seen.
+
+Everything random is a pure function of (seed, epoch, query_id), so that list i of epoch e is the same list in whatever
+order, process or resumed run it is asked for.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+
+from headtail.errors import ConfigError, HeadtailError, unknown_name
+from headtail.records import Doc, Qrels, Query, RankedList, Run, ScoredDoc
+
+LIST_SOURCES = ("run", "judged")
+
+
+class TrainingLists:
+    """One list for each query that has a positive: judged positives, and negatives drawn from a window of a run.
+
+    Args:
+        queries: query_id -> Query; those without a positive in `qrels` are left out and counted in `without_positive`.
+        qrels: labels above 0 are positives; what is not judged counts as 0.
+        run: the first stage; its rank order is the order of the docs inside a list, docs it lacks stand last.
+        texts: doc_id -> text.
+        size: docs in a list at most.
+        positives: judged positives in a list at most.
+        depth: negatives come from ranks depth[0] to depth[1] of the run, counted from 1.
+        source: "run", or "judged" to use judged docs alone (for collections whose unjudged docs are unknown).
+        skip_empty: leave out queries that have a positive but no negative; else they are an error.
+
+    Raises:
+        ConfigError: sizes that make no list.
+        HeadtailError: no list has a positive, or a query has no candidate.
+    """
+
+    def __init__(
+        self,
+        queries: Mapping[str, Query],
+        qrels: Qrels,
+        run: Run,
+        texts: Mapping[str, str],
+        *,
+        size: int = 16,
+        positives: int = 1,
+        depth: tuple[int, int] = (1, 100),
+        source: str = "run",
+        seed: int = 0,
+        skip_empty: bool = False,
+    ) -> None:
+        _check(size, positives, depth, source)
+        self.queries, self.qrels, self.run, self.texts = queries, qrels, run, texts
+        self.size, self.positives, self.depth, self.source, self.seed = size, positives, depth, source, seed
+        judged = [query_id for query_id in queries if query_id in qrels]
+        usable = [query_id for query_id in judged if any(label > 0 for label in qrels[query_id].values())]
+        self.without_positive = len(queries) - len(usable)
+        if not usable:
+            raise HeadtailError(
+                f"no list has a positive: of {len(queries)} queries, {len(judged)} are judged and none has a label above 0;"
+                " check that queries and qrels belong together"
+            )
+        empty = [query_id for query_id in usable if not self._negatives(query_id)]
+        if empty and (not skip_empty or len(empty) == len(usable)):
+            raise HeadtailError(
+                f"run {run.name!r} gives no candidate between ranks {depth[0]} and {depth[1]} for {len(empty)} of"
+                f" {len(usable)} queries (first: {empty[0]!r}); retrieve deeper, or set lists.skip_empty=true to leave them out"
+            )
+        left_out = set(empty)
+        self.query_ids = [query_id for query_id in usable if query_id not in left_out]
+
+    def __len__(self) -> int:
+        return len(self.query_ids)
+
+    def get(self, index: int, epoch: int) -> RankedList:
+        """List `index` as it is drawn in `epoch`."""
+        query_id = self.query_ids[index]
+        rng = random.Random(f"{self.seed}:{epoch}:{query_id}")
+        labels = self.qrels[query_id]
+        chosen = self._sample(rng, sorted(doc_id for doc_id, label in labels.items() if label > 0), self.positives)
+        chosen += self._sample(rng, self._negatives(query_id), self.size - len(chosen))
+        ranks = {doc.doc_id: rank for rank, doc in enumerate(self.run.get(query_id, ()))}
+        chosen.sort(key=lambda doc_id: (ranks.get(doc_id, len(ranks)), doc_id))
+        return RankedList(
+            self.queries[query_id],
+            tuple(Doc(doc_id, self.texts[doc_id]) for doc_id in chosen),
+            tuple(float(max(labels.get(doc_id, 0), 0)) for doc_id in chosen),
+        )
+
+    def _negatives(self, query_id: str) -> list[str]:
+        labels = self.qrels[query_id]
+        if self.source == "judged":
+            return sorted(doc_id for doc_id, label in labels.items() if label <= 0)
+        window: Sequence[ScoredDoc] = self.run.get(query_id, ())[self.depth[0] - 1 : self.depth[1]]
+        return [doc.doc_id for doc in window if labels.get(doc.doc_id, 0) <= 0]
+
+    @staticmethod
+    def _sample(rng: random.Random, doc_ids: list[str], most: int) -> list[str]:
+        return list(doc_ids) if len(doc_ids) <= most else rng.sample(doc_ids, most)
+
+
+class MixedLists:
+    """Several sources of lists as one: source s stands `repeat` times in an epoch, its lists drawn anew each time."""
+
+    def __init__(self, sources: Sequence[tuple[TrainingLists, int]], *, seed: int = 0) -> None:
+        self.seed = seed
+        self._entries = [
+            (lists, index, turn, repeat)
+            for lists, repeat in sources
+            for turn in range(repeat)
+            for index in range(len(lists))
+        ]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[RankedList]:
+        """The lists of an epoch in its own seeded order, over the whole of them, from position `start`."""
+        order = list(range(len(self._entries)))
+        random.Random(f"{self.seed}:{epoch}").shuffle(order)
+        for position in order[start:]:
+            lists, index, turn, repeat = self._entries[position]
+            yield lists.get(index, epoch * repeat + turn)
+
+    def stream(self, start: int = 0) -> Iterator[RankedList]:
+        """Epoch after epoch without end, from the `start`-th list on."""
+        epoch, skip = divmod(start, len(self))
+        while True:
+            yield from self.epoch(epoch, skip)
+            epoch, skip = epoch + 1, 0
+
+
+def _check(size: int, positives: int, depth: tuple[int, int], source: str) -> None:
+    if source not in LIST_SOURCES:
+        raise ConfigError(unknown_name("list source", source, LIST_SOURCES))
+    if not (size >= 2 and 1 <= positives < size and 1 <= depth[0] <= depth[1]):
+        raise ConfigError(
+            f"expected lists of at least 2 docs, fewer positives than docs, and depths that grow from 1,"
+            f" found size={size}, positives={positives}, depth={list(depth)}"
+        )

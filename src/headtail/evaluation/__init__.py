@@ -1,0 +1,1 @@
+"""Measures, through ir_measures and trec_eval's own code."""

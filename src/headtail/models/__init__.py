@@ -1,0 +1,1 @@
+"""Encoders, poolings and the ranker made of them; see ranker.py."""

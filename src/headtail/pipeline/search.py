@@ -1,0 +1,136 @@
+"""retrieve and rerank: a data set's split -> run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headtail.data.datasets import Dataset, load_dataset
+from headtail.data.formats import read_run, write_run
+from headtail.errors import HeadtailError, unknown_name
+from headtail.progress import Meter, Track, silent
+from headtail.records import Query, Run
+from headtail.scoring import ScoresPairs
+from headtail.scoring import rerank as rerank_run
+
+
+def retrieve(
+    data: str | Path | Dataset,
+    split: str,
+    *,
+    ranker: str = "bm25",
+    k: int = 100,
+    index: str | Path | None = None,
+    output: str | Path | None = None,
+    track: Track = silent,
+    **options: Any,
+) -> Run:
+    """First-stage run of a split: the k best docs of each query.
+
+    Args:
+        data: a data set or its name.
+        ranker: "bm25" or "tfidf".
+        index: a folder to keep a BM25 index in: loaded where there is one, else built there.
+        output: a TREC run file to write, gzip by suffix.
+        options: of the index, such as `k1`, `b`, `stemmer`, `stopwords`.
+
+    Raises:
+        HeadtailError: an unknown data set, split or ranker; see `data.datasets` and `retrieval`.
+    """
+    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    queries = dataset.queries(split)
+    run = search(dataset, queries, ranker=ranker, k=k, index=index, track=track, **options)
+    if output is not None:
+        write_run(run, output)
+    return run
+
+
+def search(
+    dataset: Dataset,
+    queries: Mapping[str, Query],
+    *,
+    ranker: str = "bm25",
+    k: int = 100,
+    index: str | Path | None = None,
+    track: Track = silent,
+    **options: Any,
+) -> Run:
+    """`retrieve` for queries at hand."""
+    from headtail.retrieval import RETRIEVERS
+
+    if ranker not in RETRIEVERS:
+        raise HeadtailError(unknown_name("first-stage ranker", ranker, RETRIEVERS))
+    if k < 1:
+        raise HeadtailError(f"expected at least 1 doc a query, found -k {k}")
+    built = _index(dataset, RETRIEVERS[ranker], ranker, index, track, options)
+    run: Run = built.search(queries.values(), k, progress=track)
+    return run.renamed(ranker)
+
+
+def _index(
+    dataset: Dataset, retriever: Any, ranker: str, index: str | Path | None, track: Track, options: dict[str, Any]
+) -> Any:
+    if index is not None and ranker != "bm25":
+        raise HeadtailError(f"only bm25 keeps an index, found --index with --ranker {ranker}; leave it out")
+    if index is not None and Path(index).is_dir() and any(Path(index).iterdir()):
+        if options:
+            raise HeadtailError(f"{index} holds an index already; its own options count, leave out {', '.join(options)}")
+        return retriever.load(Path(index))
+    built = retriever.build(dataset.collection.docs(), progress=track, **options)
+    if index is not None:
+        built.save(Path(index))
+    return built
+
+
+def rerank(
+    ranker: str | ScoresPairs,
+    data: str | Path | Dataset,
+    split: str,
+    run: str | Path | Run,
+    *,
+    depth: int | None = None,
+    name: str | None = None,
+    output: str | Path | None = None,
+    missing: str = "error",
+    token_budget: int = 2048,
+    precision: str = "auto",
+    show: bool = False,
+) -> Run:
+    """Score a run's first `depth` docs of each query anew; see `scoring.rerank`.
+
+    Args:
+        ranker: a saved ranker's folder, `minilm`, `bi:NAME`, `cross:NAME`, or anything with `score(pairs)`.
+        run: a run or a TREC run file.
+        name: of the new run; none: the output file's, else the ranker's.
+        show: a progress line on stderr.
+    """
+    from headtail.models.off_the_shelf import load_ranker
+
+    dataset = data if isinstance(data, Dataset) else load_dataset(data)
+    queries = dataset.queries(split)
+    first_stage = run if isinstance(run, Run) else read_run(run)
+    scorer: ScoresPairs = load_ranker(ranker) if isinstance(ranker, str) else ranker
+    title = name or (run_name(output) if output is not None else str(ranker if isinstance(ranker, str) else "ranker"))
+    total = sum(min(len(docs), depth or len(docs)) for docs in first_stage.values())
+    with Meter(f"re-ranking with {title}", total) as meter:
+        reranked = rerank_run(
+            scorer,
+            first_stage,
+            queries,
+            dataset.collection,
+            depth=depth,
+            name=title,
+            missing=missing,
+            token_budget=token_budget,
+            precision=precision,
+            on_batch=meter.advance if show else None,
+        )
+    if output is not None:
+        write_run(reranked, output)
+    return reranked
+
+
+def run_name(path: str | Path) -> str:
+    """The system's name as its file tells it: runs/bm25.trec.gz -> bm25."""
+    return Path(path).name.removesuffix(".gz").removesuffix(".trec").removesuffix(".txt").removesuffix(".run")

@@ -1,0 +1,272 @@
+"""train: a config -> a run folder with a saved ranker, its ledger and its dev runs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headtail.config import Config, SourceConfig, load_config, to_toml
+from headtail.data.datasets import Dataset, load_dataset
+from headtail.data.formats import atomic_writer, read_run, write_run
+from headtail.data.lists import MixedLists, TrainingLists
+from headtail.errors import ConfigError, HeadtailError
+from headtail.evaluation.evaluate import evaluate as evaluate_run
+from headtail.losses import check_loss
+from headtail.models.off_the_shelf import resolve_name
+from headtail.models.precision import body_dtype, default_device
+from headtail.models.ranker import Ranker
+from headtail.pipeline.search import search
+from headtail.progress import Meter, Track, clock, silent
+from headtail.records import Query, RankedList, Run, ScoredDoc
+from headtail.scoring import score_ids
+from headtail.training.diagnostics import separation
+from headtail.training.ledger import Ledger
+from headtail.training.loop import TrainResult, Validation
+from headtail.training.loop import train as train_ranker
+
+VALIDATION_MEASURES = ("RR@10", "nDCG@5")
+FIRST_STAGE_FILE, OURS_FILE = "bm25.trec.gz", "ours.trec.gz"
+
+
+@dataclass(frozen=True)
+class DevSplit:
+    """The part of a dev split that validation re-ranks, and the lists its loss is taken on."""
+
+    queries: Mapping[str, Query]
+    qrels: Mapping[str, Mapping[str, int]]
+    intents: Mapping[str, str]
+    run: Run
+    texts: Mapping[str, str]
+    lists: tuple[RankedList, ...]
+    relevant_from: int
+
+
+def train(
+    config: Config | str | Path, *, sets: tuple[str, ...] = (), overwrite: bool = False, show: bool = False, track: Track = silent
+) -> tuple[Path, TrainResult | None]:
+    """Train a ranker; its run folder, and how it ended (None where a finished run of the same config stood there).
+
+    Args:
+        config: a Config, or a TOML file to which the `key=value` of `sets` are applied.
+        overwrite: begin anew where a run of that name exists.
+        show: a progress line on stderr.
+
+    Raises:
+        HeadtailError: see the parts; nothing that existed is damaged.
+    """
+    settings = config if isinstance(config, Config) else load_config(config, sets)
+    loss_fn = check_loss(settings.loss.name, settings.loss.options)
+    folder = settings.folder
+    if finished(settings) and not overwrite:
+        return folder, None
+    _check_free(settings, overwrite)
+
+    lists, dev = training_lists(settings, track), dev_split(settings, track)
+    ranker = build_ranker(settings)
+    ranker.check_can_be_saved()
+    _begin(settings)
+    result = _train(settings, ranker, lists, dev, functools.partial(loss_fn, **settings.loss.options), show)
+    best = Ranker.from_pretrained(folder / "model").to(default_device())
+    write_run(dev.run.renamed("bm25"), folder / "dev" / FIRST_STAGE_FILE)
+    write_run(rescore(best, dev, settings)[0], folder / "dev" / OURS_FILE)
+    with atomic_writer(folder / "finished") as out:
+        out.write(f"step {result.best_step or result.steps}\n")
+    return folder, result
+
+
+def finished(settings: Config) -> bool:
+    """Whether the run folder holds a finished run of this very config."""
+    folder = settings.folder
+    same = (folder / "config.toml").is_file() and (folder / "config.toml").read_text(encoding="utf-8") == to_toml(settings)
+    return same and (folder / "finished").is_file() and (folder / "model").is_dir()
+
+
+def _check_free(settings: Config, overwrite: bool) -> None:
+    folder = settings.folder
+    if (folder / "config.toml").exists() and not overwrite:
+        state = "another config" if (folder / "finished").exists() else "a run that did not finish"
+        raise ConfigError(f"{folder} holds {state}; pass --overwrite to begin anew, or another name: --set name={settings.name}-2")
+
+
+def _begin(settings: Config) -> None:
+    folder = settings.folder
+    for name in ("finished", "ledger.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+    with atomic_writer(folder / "config.toml") as out:
+        out.write(to_toml(settings))
+
+
+def build_ranker(settings: Config) -> Ranker:
+    """The ranker to be trained, on the accelerator there is."""
+    options = settings.ranker.model_dump(exclude={"encoder"})
+    encoder = resolve_name(settings.ranker.encoder)
+    return Ranker.from_encoder(encoder, seed=settings.training.seed, **options).to(default_device())
+
+
+def training_lists(settings: Config, track: Track = silent) -> MixedLists:
+    """The lists of all sources, mixed."""
+    sources = []
+    for source in settings.train:
+        dataset = load_dataset(source.name, intent=source.intent, relevant_from=source.relevant_from)
+        queries, qrels = dataset.queries(source.split), dataset.qrels(source.split)
+        judged = {query_id: query for query_id, query in queries.items() if query_id in qrels}
+        run = _first_stage(dataset, judged, source.run, settings.lists.depth[1], track)
+        options = settings.lists.model_dump()
+        lists = TrainingLists(judged, qrels, run, dataset.collection, seed=settings.training.seed, **options)
+        sources.append((lists, source.repeat))
+    return MixedLists(sources, seed=settings.training.seed)
+
+
+def _first_stage(dataset: Dataset, queries: Mapping[str, Query], run: Path | None, k: int, track: Track) -> Run:
+    return read_run(run) if run is not None else search(dataset, queries, k=k, track=track)
+
+
+def dev_split(settings: Config, track: Track = silent) -> DevSplit:
+    """The queries, runs and lists of validation: for each intent the first `queries` by a hash of their ids.
+
+    A hash and not a seed, so that runs with different seeds are validated on the same queries.
+    """
+    wanted = settings.validation
+    base: SourceConfig = settings.train[0]
+    own = wanted.name is None or wanted.name == base.name
+    intent, relevant_from = wanted.intent or (base.intent if own else None), wanted.relevant_from or (base.relevant_from if own else None)
+    dataset = load_dataset(wanted.name or base.name, intent=intent, relevant_from=relevant_from)
+    qrels, intents = dataset.qrels(wanted.split), dataset.intents(wanted.split)
+    queries = _first_by_hash(dataset.queries(wanted.split), qrels, intents, wanted.queries)
+    run = _first_stage(dataset, queries, wanted.run, wanted.depth, track).top(wanted.depth)
+    run = Run({query_id: run[query_id] for query_id in queries if run.get(query_id)}, run.name)
+    chosen = {query_id: qrels[query_id] for query_id in queries}
+    options = settings.lists.model_dump() | {"depth": (1, wanted.depth), "skip_empty": True}
+    lists = TrainingLists(queries, chosen, run, dataset.collection, seed=0, **options)
+    drawn = tuple(lists.get(index, 0) for index in range(len(lists)))
+    return DevSplit(queries, chosen, intents, run, dataset.collection, drawn, dataset.relevant_from)
+
+
+def _first_by_hash(
+    queries: Mapping[str, Query], qrels: Mapping[str, Any], intents: Mapping[str, str], most: int
+) -> dict[str, Query]:
+    def place(query_id: str) -> bytes:
+        return hashlib.blake2b(query_id.encode(), digest_size=8).digest()
+
+    chosen: list[str] = []
+    for intent in sorted(set(intents.values())):
+        chosen += sorted((q for q in queries if q in qrels and intents[q] == intent), key=place)[:most]
+    if not chosen:
+        raise HeadtailError("the validation split has no judged query; check validation.name and validation.split")
+    return {query_id: queries[query_id] for query_id in chosen}
+
+
+def rescore(ranker: Ranker, dev: DevSplit, settings: Config) -> tuple[Run, dict[tuple[str, str], float]]:
+    """The dev run re-ranked, and every score that it and the dev lists need; each pair is scored once."""
+    candidates = [(query_id, doc.doc_id) for query_id, docs in dev.run.items() for doc in docs]
+    in_lists = [(ranked.query.query_id, doc.doc_id) for ranked in dev.lists for doc in ranked.docs]
+    scores = score_ids(ranker, candidates + in_lists, dev.queries, dev.texts, precision=settings.training.precision)
+    rankings = {
+        query_id: [ScoredDoc(doc.doc_id, scores[query_id, doc.doc_id]) for doc in docs]
+        for query_id, docs in dev.run.items()
+    }
+    return Run(rankings, settings.name), scores
+
+
+def validation(ranker: Ranker, dev: DevSplit, settings: Config, loss_fn: Any) -> Validation:
+    """Measures of the re-ranked dev split, with loss and separation on its lists."""
+    run, scores = rescore(ranker, dev, settings)
+    names = tuple(dict.fromkeys((*VALIDATION_MEASURES, settings.validation.best_by)))
+    means = evaluate_run(run, dev.qrels, names, relevant_from=dev.relevant_from).by_intent(dev.intents)
+    macro = means["macro"]
+    figures = dict(zip(names, macro.values(), strict=True))
+    if len(set(dev.intents[query_id] for query_id in dev.queries)) > 1:
+        figures |= {f"{intent} {name}": value for intent, row in means.items() if intent != "macro" for name, value in row.items()}
+    stacked = [torch.tensor([[scores[r.query.query_id, doc.doc_id] for doc in r.docs]]) for r in dev.lists]
+    width = max(part.shape[1] for part in stacked)
+    padded = torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in stacked])    # [B, L]
+    labels = torch.tensor([[*r.labels, *[0.0] * (width - len(r.labels))] for r in dev.lists])
+    mask = torch.tensor([[True] * len(r.docs) + [False] * (width - len(r.docs)) for r in dev.lists])
+    return Validation(figures, loss_fn(padded, labels, mask).item(), separation(padded, labels, mask)["separation"])
+
+
+def _train(
+    settings: Config, ranker: Ranker, lists: MixedLists, dev: DevSplit, loss_fn: Any, show: bool
+) -> TrainResult:
+    folder, options = settings.folder, settings.training
+    ledger = Ledger(folder / "ledger.jsonl")
+    ledger.write("start", 0, name=settings.name, lists=len(lists), device=str(ranker.device), threads=torch.get_num_threads())
+
+    def save_best(step: int, found: Validation | None) -> None:
+        ranker.save(folder / "model", card=model_card(settings, step, found))
+
+    with Meter(f"training {settings.name}", options.steps) as meter:
+
+        def on_step(now: dict[str, float]) -> None:
+            if show:
+                rate = f"{now['lists_per_second']:.1f} lists/s"
+                meter.advance(1, f"loss {now['loss']:.3f}  separation {now['separation']:.2f}  {rate}")
+
+        result = train_ranker(
+            ranker,
+            lists.stream(),
+            loss_fn,
+            steps=options.steps,
+            lists_per_step=options.lists_per_step,
+            schedule=options.schedule,
+            warmup_steps=options.warmup_steps,
+            clip=options.clip,
+            token_budget=options.token_budget,
+            dtype=body_dtype(options.precision, ranker.device),
+            gradient_cache=options.gradient_cache,
+            optimizer=settings.optimizer.model_dump(),
+            ledger=ledger,
+            log_every=options.log_every,
+            validate=lambda: validation(ranker, dev, settings, loss_fn),
+            validate_every=settings.validation.every,
+            best_by=settings.validation.best_by,
+            save_best=save_best,
+            on_step=on_step,
+            seed=options.seed,
+        )
+    ledger.write("end", result.steps, seconds=result.seconds, interrupted=result.interrupted, best_step=result.best_step)
+    return result
+
+
+def model_card(settings: Config, step: int, found: Validation | None) -> str:
+    """The README.md of the saved folder."""
+    sources = ", ".join(f"{source.name} ({source.split})" for source in settings.train)
+    figures = "not validated" if found is None else ", ".join(f"{name} {value:.3f}" for name, value in found.measures.items())
+    encoder = os.path.basename(settings.ranker.encoder.rstrip("/"))
+    return f"""---
+library_name: sentence-transformers
+pipeline_tag: text-ranking
+tags: [cross-encoder, reranker, headtail]
+---
+
+# {settings.name}
+
+A ranker fine-tuned with headtail: {encoder} encoder, {settings.ranker.pooling} pooling, dense head; scores are raw logits.
+
+- trained on {sources} with the {settings.loss.name} loss, step {step} of {settings.training.steps}, seed {settings.training.seed}
+- dev split, {settings.validation.queries} queries an intent, first {settings.validation.depth} docs re-ranked: {figures}
+
+```python
+from sentence_transformers import CrossEncoder
+
+CrossEncoder("{settings.folder / "model"}").predict([("a query", "a doc")])
+```
+
+The same with `headtail.Ranker.from_pretrained(...)`. Settings: the run's config.toml.
+"""
+
+
+def summary(result: TrainResult) -> str:
+    """One line on how training ended."""
+    state = "interrupted" if result.interrupted else "trained"
+    best = "" if result.best is None else f"; best at step {result.best_step}: " + ", ".join(
+        f"{name} {value:.3f}" for name, value in result.best.measures.items()
+    )
+    return f"{state} {result.steps} steps in {clock(result.seconds)}{best}"

@@ -1,0 +1,1 @@
+"""One visible loop and what it stands on; see loop.py."""
