@@ -45,9 +45,7 @@ class Meter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.terminal and self.shown > self.started:
-            self._show(end="\n")
-        elif self.shown > self.started:    # short work is not worth a line
+        if (self.terminal and self.shown > self.started) or self.shown > self.started:
             self._show(end="\n")
 
     def advance(self, count: int, note: str = "") -> None:

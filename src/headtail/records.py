@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import pairwise
+from typing import NamedTuple, Protocol
 
 from headtail.errors import HeadtailError
 
@@ -106,8 +107,15 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
 
     def tied_share(self) -> float:
         """Share of adjacent docs with one and the same score: how much of the order is the tie rule's, 0 to 1."""
-        pairs = [a.score == b.score for docs in self.values() for a, b in zip(docs, docs[1:], strict=False)]
+        pairs = [a.score == b.score for docs in self.values() for a, b in pairwise(docs)]
         return sum(pairs) / len(pairs) if pairs else 0.0
+
+
+class Texts(Protocol):
+    """doc_id -> text: a dict, or a collection on disk."""
+
+    def __getitem__(self, doc_id: str, /) -> str: ...
+    def __contains__(self, doc_id: object, /) -> bool: ...
 
 
 Qrels = Mapping[str, Mapping[str, int]]

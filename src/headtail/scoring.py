@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from headtail.errors import HeadtailError
-from headtail.records import Query, Run, ScoredDoc
+from headtail.records import Query, Run, ScoredDoc, Texts
 
 MISSING = ("error", "skip")
 
@@ -23,14 +23,15 @@ class ScoresPairs(Protocol):
         token_budget: int = ...,
         precision: str = ...,
         on_batch: Callable[[int], None] | None = ...,
-    ) -> np.ndarray[Any, np.dtype[np.float32]]: ...
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """See `models.ranker.Ranker.score`."""
 
 
 def score_ids(
     ranker: ScoresPairs,
     wanted: Iterable[tuple[str, str]],
     queries: Mapping[str, Query],
-    texts: Mapping[str, str],
+    texts: Texts,
     **options: Any,
 ) -> dict[tuple[str, str], float]:
     """(query_id, doc_id) -> score, each pair scored once; options are those of `score`."""
@@ -43,7 +44,7 @@ def rerank(
     ranker: ScoresPairs,
     run: Run,
     queries: Mapping[str, Query],
-    texts: Mapping[str, str],
+    texts: Texts,
     *,
     depth: int | None = None,
     name: str = "ranker",
@@ -87,7 +88,7 @@ def rerank(
     )
 
 
-def _check_docs(name: str, wanted: Iterable[tuple[str, str]], texts: Mapping[str, str]) -> None:
+def _check_docs(name: str, wanted: Iterable[tuple[str, str]], texts: Texts) -> None:
     for query_id, doc_id in wanted:
         if doc_id not in texts:
             raise HeadtailError(

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 
 from headtail.errors import ConfigError, HeadtailError, unknown_name
-from headtail.records import Doc, Qrels, Query, RankedList, Run, ScoredDoc
+from headtail.records import Doc, Qrels, Query, RankedList, Run, ScoredDoc, Texts
 
 LIST_SOURCES = ("run", "judged")
 
@@ -39,7 +39,7 @@ class TrainingLists:
         queries: Mapping[str, Query],
         qrels: Qrels,
         run: Run,
-        texts: Mapping[str, str],
+        texts: Texts,
         *,
         size: int = 16,
         positives: int = 1,

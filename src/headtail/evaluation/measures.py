@@ -88,8 +88,10 @@ def _check_known(name: str) -> None:
 
 def _supported(measure: Any) -> bool:
     measure.validate_params()
-    cutoff, rel = measure.params.get("cutoff", 1), measure.params.get("rel", 1)
-    return cutoff >= 1 and rel >= 1 and any(provider.supports(measure) for provider in providers())
+    thresholds = [measure.params.get("cutoff", 1), measure.params.get("rel", 1)]
+    gains = [part for pair in measure.params.get("gains", {}).items() for part in pair]
+    whole = all(type(number) is int for number in thresholds + gains)    # ir_measures lets rel=True and gains of str by
+    return whole and min(thresholds) >= 1 and any(provider.supports(measure) for provider in providers())
 
 
 def _malformed(name: str) -> str:

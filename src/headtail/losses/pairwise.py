@@ -69,7 +69,7 @@ PHIS: dict[str, Callable[..., Tensor]] = {
 
 def phi_at_zero(phi: str, *, margin: float = 1.0, gamma: float = 2.0) -> float:
     """The cost of a pair with equal scores: what an untrained ranker pays."""
-    return {"hinge": margin, "focal": math.log(2) * 0.5**gamma}.get(phi, math.log(2))
+    return {"hinge": margin, "focal": math.log(2) * math.pow(0.5, gamma)}.get(phi, math.log(2))
 
 
 def pairwise_logistic(

@@ -53,8 +53,7 @@ def load_encoder(
     config = read_config(name)
     load = FAMILIES.get(config.model_type, _load_bert_like)
     rates = None if dropout is None else (dropout, attention_dropout)
-    encoder = load(str(name), config, rates)
-    encoder.float()
+    encoder: PreTrainedModel = load(str(name), config, rates)
     encoder.requires_grad_(True)
     for part in ("vision_tower", "multi_modal_projector"):    # T5Gemma 2's eyes: no text passes through them
         if hasattr(encoder, part):
@@ -69,9 +68,10 @@ def read_config(name: str | Path) -> PretrainedConfig:
     if _looks_local(name) and not (Path(name) / "config.json").is_file():
         raise ModelError(f"{name}: expected a model folder with a config.json, found none; a hub name has no leading . or /")
     try:
-        return AutoConfig.from_pretrained(str(name))
+        config: PretrainedConfig = AutoConfig.from_pretrained(str(name))
     except Exception as error:    # hub, network, JSON and unknown-architecture errors share no base class
         raise ModelError(f"unknown encoder {str(name)!r}: {_first_line(error)}; give a hub name or a local model folder") from error
+    return config
 
 
 Rates = tuple[float, float] | None    # dropout of hidden states and of attention; None keeps the checkpoint's
@@ -159,7 +159,8 @@ def _load_bert_like(name: str, config: PretrainedConfig, rates: Rates) -> PreTra
     from transformers import AutoModel
 
     if config.is_encoder_decoder:
-        raise ModelError(f"{name}: no encoder is known for model type {config.model_type!r}; known: {', '.join(FAMILIES)}, and BERT-like")
+        kind = config.model_type
+        raise ModelError(f"{name}: no encoder is known for model type {kind!r}; known: {', '.join(FAMILIES)}, and BERT-like")
     if getattr(config, "is_decoder", False) or type(config) not in AutoModel._model_mapping:
         raise ModelError(f"{name}: {config.model_type!r} is no encoder; known: {', '.join(FAMILIES)}, and BERT-like")
     set_dropout(config, rates)
@@ -204,7 +205,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     tokenizer.padding_side = "right"
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise ModelError(f"{name}: expected a fast tokenizer with a padding token, found {type(tokenizer).__name__} without")
-    return tokenizer    # type: ignore[no-any-return]
+    return tokenizer
 
 
 def write_template(tokenizer: PreTrainedTokenizerBase, before_query: str, before_doc: str) -> None:

@@ -15,7 +15,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 def has_native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bf16 in hardware; emulation would be slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         return any(getattr(torch.cpu, probe)() for probe in probes if hasattr(torch.cpu, probe))
@@ -29,7 +29,9 @@ def body_dtype(precision: str, device: torch.device) -> torch.dtype:
         ModelError: fp16, whose largest number, 65,504, T5's feed-forward layers exceed; or an unknown name.
     """
     if precision in ("fp16", "float16", "half"):
-        raise ModelError("fp16 is refused: T5's feed-forward activations exceed its largest number, 65,504, and turn to inf; use bf16 or fp32")
+        raise ModelError(
+            "fp16 is refused: T5's feed-forward activations exceed its largest number, 65,504, and turn to inf; use bf16 or fp32"
+        )
     if precision not in PRECISIONS:
         raise ModelError(unknown_name("precision", precision, PRECISIONS))
     if precision == "auto":

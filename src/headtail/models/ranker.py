@@ -43,7 +43,7 @@ CHUNK = 4096    # pairs tokenized at a time: bounds the memory of a long run
 class RankedDoc(NamedTuple):
     """One line of `Ranker.rank`."""
 
-    index: int     # position in the docs given
+    position: int    # position in the docs given
     score: float
     text: str
 
@@ -191,7 +191,10 @@ class Ranker(nn.Module):
 
     def _body(self, dtype: torch.dtype) -> nn.Module:
         """The encoder itself, or a copy of it in bf16: converting once is cheaper than casting at every product."""
-        return self.encoder if dtype == torch.float32 else copy.deepcopy(self.encoder).to(dtype)
+        if dtype == torch.float32:
+            return self.encoder
+        body: nn.Module = copy.deepcopy(self.encoder)
+        return body.to(dtype)
 
     def rank(self, query: str, docs: Sequence[str]) -> list[RankedDoc]:
         """The docs, best first, each with its position in `docs` and its score; equal scores keep the order given."""
@@ -323,7 +326,8 @@ def _read_layout(folder: Path) -> _Layout:
     except (ValueError, KeyError) as error:
         raise ModelError(f"{folder}: expected {expected}, found a damaged file: {error}") from error
     if dense.get("out_features") != 1 or not dense.get("activation_function", "").endswith("Identity"):
-        raise ModelError(f"{folder}: expected {expected}, found a head of {dense.get('out_features')} outputs or with an activation")
+        outputs = dense.get("out_features")
+        raise ModelError(f"{folder}: expected {expected}, found a head of {outputs} outputs or with an activation")
     return _Layout(_pooling_name(folder, pooling), head)
 
 

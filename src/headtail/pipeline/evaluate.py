@@ -49,7 +49,7 @@ def judgments(
     if split is None:
         raise HeadtailError(f"data set {dataset.name!r}: which split? pass --split, one of {', '.join(dataset.splits)}")
     labels = dataset.qrels(split) if qrels is None else read_qrels(qrels)
-    intents = {query_id: dataset.intent for query_id in labels} | dataset.intents(split)
+    intents = dict.fromkeys(labels, dataset.intent) | dataset.intents(split)
     return Judged(labels, intents, dataset.relevant_from, dataset.note)
 
 

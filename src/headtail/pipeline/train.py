@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from headtail.models.precision import body_dtype, default_device
 from headtail.models.ranker import Ranker
 from headtail.pipeline.search import search
 from headtail.progress import Meter, Track, clock, silent
-from headtail.records import Query, RankedList, Run, ScoredDoc
+from headtail.records import Query, RankedList, Run, ScoredDoc, Texts
 from headtail.scoring import score_ids
 from headtail.training.diagnostics import separation
 from headtail.training.ledger import Ledger
@@ -43,7 +42,7 @@ class DevSplit:
     qrels: Mapping[str, Mapping[str, int]]
     intents: Mapping[str, str]
     run: Run
-    texts: Mapping[str, str]
+    texts: Texts
     lists: tuple[RankedList, ...]
     relevant_from: int
 
@@ -136,8 +135,11 @@ def dev_split(settings: Config, track: Track = silent) -> DevSplit:
     wanted = settings.validation
     base: SourceConfig = settings.train[0]
     own = wanted.name is None or wanted.name == base.name
-    intent, relevant_from = wanted.intent or (base.intent if own else None), wanted.relevant_from or (base.relevant_from if own else None)
-    dataset = load_dataset(wanted.name or base.name, intent=intent, relevant_from=relevant_from)
+    dataset = load_dataset(
+        wanted.name or base.name,
+        intent=wanted.intent or (base.intent if own else None),
+        relevant_from=wanted.relevant_from or (base.relevant_from if own else None),
+    )
     qrels, intents = dataset.qrels(wanted.split), dataset.intents(wanted.split)
     queries = _first_by_hash(dataset.queries(wanted.split), qrels, intents, wanted.queries)
     run = _first_stage(dataset, queries, wanted.run, wanted.depth, track).top(wanted.depth)
@@ -182,7 +184,7 @@ def validation(ranker: Ranker, dev: DevSplit, settings: Config, loss_fn: Any) ->
     means = evaluate_run(run, dev.qrels, names, relevant_from=dev.relevant_from).by_intent(dev.intents)
     macro = means["macro"]
     figures = dict(zip(names, macro.values(), strict=True))
-    if len(set(dev.intents[query_id] for query_id in dev.queries)) > 1:
+    if len({dev.intents[query_id] for query_id in dev.queries}) > 1:
         figures |= {f"{intent} {name}": value for intent, row in means.items() if intent != "macro" for name, value in row.items()}
     stacked = [torch.tensor([[scores[r.query.query_id, doc.doc_id] for doc in r.docs]]) for r in dev.lists]
     width = max(part.shape[1] for part in stacked)
@@ -239,7 +241,7 @@ def model_card(settings: Config, step: int, found: Validation | None) -> str:
     """The README.md of the saved folder."""
     sources = ", ".join(f"{source.name} ({source.split})" for source in settings.train)
     figures = "not validated" if found is None else ", ".join(f"{name} {value:.3f}" for name, value in found.measures.items())
-    encoder = os.path.basename(settings.ranker.encoder.rstrip("/"))
+    encoder = Path(settings.ranker.encoder).name
     return f"""---
 library_name: sentence-transformers
 pipeline_tag: text-ranking

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headtail.errors import HeadtailError
-from headtail.records import Qrels, Query, Run
+from headtail.records import Qrels, Query, Run, Texts
 from headtail.report.tables import ir_number
 
-Texts = Mapping[str, str] | Callable[[str], str]
+TextOf = Texts | Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def side_by_side(
     intents: Mapping[str, str],
     runs: Sequence[Run],
     qrels: Qrels,
-    texts: Texts,
+    texts: TextOf,
     *,
     query_ids: Sequence[str],
     depth: int = 10,
@@ -145,7 +145,7 @@ def side_by_side(
     unknown = [query_id for query_id in query_ids if query_id not in queries]
     if unknown:
         raise HeadtailError(f"query {unknown[0]!r} is to be shown but is not among the {len(queries):,} queries")
-    lookup = texts.__getitem__ if isinstance(texts, Mapping) else texts
+    lookup = texts if callable(texts) else texts.__getitem__
     return [
         ShownQuery(
             query_id,

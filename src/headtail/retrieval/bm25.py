@@ -19,12 +19,12 @@ from typing import Any
 from headtail.errors import DataError, HeadtailError, unknown_name
 from headtail.progress import Track, silent
 from headtail.records import Doc, Query, Run, ScoredDoc
-from headtail.retrieval.ranking import checked_queries, in_index_order, scored_docs
+from headtail.retrieval.ranking import checked_queries, in_index_order, no_collection, scored_docs
 
 # org.apache.lucene.analysis.en.EnglishAnalyzer.ENGLISH_STOP_WORDS_SET
-LUCENE_STOP_WORDS = tuple(
-    "a an and are as at be but by for if in into is it no not of on or such that the their then there these they this"
-    " to was will with".split(" ")    # noqa: SIM905 (33 words read better than 33 strings)
+LUCENE_STOP_WORDS = (
+    "a", "an", "and", "are", "as", "at", "be", "but", "by", "for", "if", "in", "into", "is", "it", "no", "not", "of",
+    "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with",
 )
 STOP_WORDS = {"lucene": LUCENE_STOP_WORDS}
 TOKEN_PATTERN = r"\w+(?:[.']\w+)*"    # close to Lucene's StandardTokenizer: don't, 3.14 and U.S are one token
@@ -143,6 +143,7 @@ class BM25Index:
         Source: Robertson et al., TREC-3, 1994; the variant is Lucene's, as in Kamphuis et al., ECIR 2020.
         """
         import bm25s
+        import numpy as np
 
         if not (k1 >= 0 and 0 <= b <= 1):
             raise HeadtailError(f"BM25: expected k1 of 0 or more and b from 0 to 1, found k1 {k1} and b {b}")
@@ -156,7 +157,8 @@ class BM25Index:
         doc_ids, contents = in_index_order(doc_ids, contents)
         engine = bm25s.BM25(method="lucene", k1=k1, b=b, backend="numpy")
         tokenized = bm25s.tokenization.Tokenized(ids=contents, vocab=term_ids.vocabulary)
-        engine.index(tokenized, show_progress=False)
+        with np.errstate(invalid="ignore"):    # bm25s divides by the mean length, 0 where every doc is empty
+            engine.index(tokenized, show_progress=False)
         return cls(engine, doc_ids, analyzer)
 
     def search(self, queries: Iterable[Query], k: int, *, name: str = "bm25", progress: Track = silent) -> Run:
@@ -172,7 +174,9 @@ class BM25Index:
             HeadtailError: a query_id twice, or a k below 1.
         """
         listed = checked_queries(queries, k)
-        rankings = {query.query_id: self._ranking(query.text, k) for query in progress(listed, "search", len(listed))}
+        with no_collection():
+            shown = progress(listed, "search", len(listed))
+            rankings = {query.query_id: self._ranking(query.text, k) for query in shown}
         return Run.in_given_order(rankings, name)
 
     def _ranking(self, text: str, k: int) -> tuple[ScoredDoc, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 from headtail.errors import HeadtailError
 from headtail.progress import Track, silent
 from headtail.records import Doc, Query, Run, ScoredDoc
-from headtail.retrieval.ranking import checked_queries, in_index_order, scored_docs
+from headtail.retrieval.ranking import checked_queries, in_index_order, no_collection, scored_docs
 
 CHUNK_VALUES = 16_000_000    # scores held at once, 64 MB in float32; a single query of a larger collection takes more
 
@@ -66,8 +66,9 @@ class TfidfIndex:
             HeadtailError: a query_id twice, or a k below 1.
         """
         listed = checked_queries(queries, k)
-        answered = progress(self._rankings(listed, k), "search", len(listed))
-        return Run.in_given_order(dict(answered), name)
+        with no_collection():
+            answered = dict(progress(self._rankings(listed, k), "search", len(listed)))
+        return Run.in_given_order(answered, name)
 
     def _rankings(self, queries: Sequence[Query], k: int) -> Iterator[tuple[str, tuple[ScoredDoc, ...]]]:
         """Query by query, computed in chunks that keep the dense scores within `CHUNK_VALUES`."""

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+LossOf = Callable[[Sequence[Tensor]], Tensor]
 ScoreBatch = Callable[[int], Tensor]    # batch number -> its scores [n], with a graph when gradients are on
 
 
-def joint_backward(score_batch: ScoreBatch, batches: int, loss_of: Callable[[Sequence[Tensor]], Tensor]) -> tuple[Tensor, list[Tensor]]:
+def joint_backward(score_batch: ScoreBatch, batches: int, loss_of: LossOf) -> tuple[Tensor, list[Tensor]]:
     """One graph over all batches: loss and scores, gradients left in `.grad`."""
     scores = [score_batch(number) for number in range(batches)]
     loss = loss_of(scores)
@@ -24,7 +25,7 @@ def joint_backward(score_batch: ScoreBatch, batches: int, loss_of: Callable[[Seq
     return loss.detach(), [part.detach() for part in scores]
 
 
-def cached_backward(score_batch: ScoreBatch, batches: int, loss_of: Callable[[Sequence[Tensor]], Tensor]) -> tuple[Tensor, list[Tensor]]:
+def cached_backward(score_batch: ScoreBatch, batches: int, loss_of: LossOf) -> tuple[Tensor, list[Tensor]]:
     """The same loss, scores and gradients as `joint_backward`, with the graph of one batch alive at a time."""
     states, scores = [], []
     with torch.no_grad():
@@ -43,7 +44,7 @@ def cached_backward(score_batch: ScoreBatch, batches: int, loss_of: Callable[[Se
 
 
 def _random_state() -> tuple[Tensor, Tensor | None]:
-    return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None
 
 
 def _restore(state: tuple[Tensor, Tensor | None]) -> None:

@@ -151,7 +151,7 @@ def train(
             batch = build_batch(ranker, list(itertools.islice(lists, lists_per_step)), token_budget)
             loss, scores = _forward_backward(ranker, batch, loss_fn, backward, dtype)
             if not torch.isfinite(loss):
-                raise TrainingError(f"the loss is {loss.item()} at step {result.steps + 1}; lower the learning rates or clip harder")
+                raise TrainingError(f"the loss is {loss.item()} at step {result.steps + 1}; lower the learning rates")
             norm = nn.utils.clip_grad_norm_(parameters, clip)
             adam.step()
             adam.zero_grad(set_to_none=True)

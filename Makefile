@@ -1,0 +1,34 @@
+# make demo | test | lint | bench: each sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench setup clean
+setup: $(READY)
+
+# One install with exact pins, torch first by name: a CPU machine then takes the CPU build that the index gives it.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "headtail needs Python 3.11 or later: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch==2.13.0 -e '.[demo,dev]'
+	@touch $@
+
+demo: $(READY)
+	HF_HUB_OFFLINE=1 $(BIN)/headtail demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check src tests benchmarks examples
+	$(BIN)/mypy
+
+# Needs a quiet machine and ranking data; see benchmarks/README.md.
+bench: $(READY)
+	$(BIN)/python benchmarks/collection.py
+	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/scoring.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

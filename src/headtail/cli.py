@@ -1,0 +1,279 @@
+"""The command line: parse, call one function of the pipeline, print.
+
+Everything heavy is imported inside a verb, so that `headtail --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from headtail.errors import HeadtailError
+
+app = typer.Typer(
+    name="headtail",
+    help="Fine-tune T5-family encoders as rankers, sharp at the head and well ordered down the tail, and measure both.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Look at data sets: list, show NAME, check NAME.", no_args_is_help=True)
+app.add_typer(data_app, name="data", rich_help_panel="The way of a query")
+
+WAY, RUNS = "The way of a query", "Training runs"
+MANY = {    # options that take several words, and what a word of theirs looks like
+    "--measures": re.compile(r"[A-Za-z]+(\(.*\))?(@\d+)?"),
+    "--set": re.compile(r"[\w.-]+=.*"),
+}
+
+Data = Annotated[str, typer.Option("--data", help="pydocs, a folder, beir:FOLDER or irds:NAME")]
+Split = Annotated[str, typer.Option("--split", help="train, dev, test, or what the data set has")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="TREC run file to write, gzip if it ends in .gz")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="key=value over the config, such as training.steps=50")]
+IntentOption = Annotated[str | None, typer.Option("--intent", help="question or browse, over what the data set says")]
+RelevantFrom = Annotated[
+    int | None,
+    typer.Option("--relevant-from", help="smallest label that counts as relevant where a measure knows only yes and no"),
+]
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """headtail data list: the data sets there are, and how to name others."""
+    from headtail.data.datasets import list_datasets
+
+    for name, line in list_datasets().items():
+        typer.echo(f"{name:<28} {line}")
+
+
+@data_app.command("show")
+def data_show(name: str) -> None:
+    """headtail data show pydocs: sizes, splits and example ids."""
+    from headtail.data.datasets import check_dataset
+
+    summary = check_dataset(name)
+    examples = ", ".join(summary.example_ids)
+    typer.echo(f"{summary.name}: {summary.docs:,} docs, {summary.mean_words:.0f} words on average; such as {examples}")
+    if summary.note:
+        typer.echo(summary.note)
+    typer.echo(f"relevant from label {summary.relevant_from} where a measure knows only yes and no")
+    for split, counts in summary.splits.items():
+        labels = ", ".join(f"{label}: {count:,}" for label, count in sorted(counts.labels.items()))
+        intents = ", ".join(f"{count:,} {intent}" for intent, count in counts.intents.items())
+        typer.echo(
+            f"{split}: {counts.queries:,} queries ({intents}), {counts.judged_queries:,} judged;"
+            f" {counts.judgments:,} judgments (label: count  {labels}), {counts.relevant_per_query:.1f} relevant a query"
+        )
+
+
+@data_app.command("check")
+def data_check(name: str) -> None:
+    """headtail data check ../shared/data/squad: read every file; exit status 2 if something is wrong."""
+    from headtail.data.datasets import check_dataset
+
+    summary = check_dataset(name)
+    for problem in summary.problems:
+        typer.echo(problem, err=True)
+    if summary.problems:
+        raise typer.Exit(2)
+    typer.echo(f"{summary.name}: {summary.docs:,} docs and splits {', '.join(summary.splits)} are sound")
+
+
+@app.command(rich_help_panel=WAY)
+def retrieve(
+    data: Data,
+    split: Split,
+    output: Output,
+    ranker: Annotated[str, typer.Option("--ranker", help="bm25 or tfidf")] = "bm25",
+    k: Annotated[int, typer.Option("-k", help="docs a query")] = 100,
+    index: Annotated[Path | None, typer.Option("--index", help="folder that keeps the BM25 index")] = None,
+    k1: Annotated[float | None, typer.Option("--k1", help="BM25: weight of repeated words, .9")] = None,
+    b: Annotated[float | None, typer.Option("--b", help="BM25: weight of length, .4")] = None,
+    stemmer: Annotated[str | None, typer.Option("--stemmer", help="BM25: porter, none, or another of PyStemmer's")] = None,
+    stopwords: Annotated[str | None, typer.Option("--stopwords", help="BM25: lucene or none")] = None,
+) -> None:
+    """headtail retrieve --data pydocs --split test --ranker bm25 -k 100 -o bm25.trec.gz"""
+    from headtail.pipeline.search import retrieve as run_retrieve
+    from headtail.progress import track
+
+    given = {"k1": k1, "b": b, "stemmer": stemmer, "stopwords": stopwords}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if options and ranker != "bm25":
+        raise HeadtailError(f"--{next(iter(options))} is BM25's; --ranker {ranker} has no options")
+    options |= {key: None for key in ("stemmer", "stopwords") if options.get(key) == "none"}
+    run = run_retrieve(data, split, ranker=ranker, k=k, index=index, output=output, track=track, **options)
+    _say_written(run, output)
+
+
+@app.command(rich_help_panel=WAY)
+def rerank(
+    ranker: Annotated[str, typer.Argument(help="folder of a saved ranker; or minilm, bi:NAME, cross:NAME")],
+    data: Data,
+    split: Split,
+    run: Annotated[Path, typer.Option("--run", help="first stage: TREC run file")],
+    output: Output,
+    depth: Annotated[int | None, typer.Option("--depth", help="docs a query to score; all unless said", min=1)] = None,
+    missing: Annotated[str, typer.Option("--missing", help="queries without candidates: error or skip")] = "error",
+    token_budget: Annotated[int, typer.Option("--token-budget", help="tokens of one batch", min=1)] = 2048,
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16")] = "auto",
+) -> None:
+    """headtail rerank runs/demo/model --data pydocs --split test --run bm25.trec.gz -o ours.trec.gz"""
+    from headtail.errors import unknown_name
+    from headtail.pipeline.search import rerank as run_rerank
+
+    if missing not in ("error", "skip"):
+        raise HeadtailError(unknown_name("--missing", missing, ("error", "skip")))
+    found = run_rerank(
+        ranker,
+        data,
+        split,
+        run,
+        depth=depth,
+        output=output,
+        missing=missing,
+        token_budget=token_budget,
+        precision=precision,
+        show=True,
+    )
+    _say_written(found, output)
+
+
+@app.command(rich_help_panel=WAY)
+def evaluate(
+    runs: Annotated[list[Path], typer.Argument(help="TREC run files")],
+    data: Annotated[str | None, typer.Option("--data", help="pydocs, a folder, beir:FOLDER or irds:NAME")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="of the data set")] = None,
+    qrels: Annotated[Path | None, typer.Option("--qrels", help="judgments of one's own, instead of the split's")] = None,
+    measures: Annotated[list[str] | None, typer.Option("--measures", help="RR@10 nDCG@5 AP(rel=2) R@1000 …")] = None,
+    intent: IntentOption = None,
+    relevant_from: RelevantFrom = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table")] = False,
+) -> None:
+    """headtail evaluate bm25.trec.gz ours.trec.gz --data pydocs --split test --measures RR@10 nDCG@5"""
+    from headtail.evaluation.measures import DEFAULT_MEASURES
+    from headtail.pipeline.evaluate import evaluate as run_evaluate
+    from headtail.pipeline.evaluate import judgments, load_runs
+    from headtail.report.tables import markdown as as_markdown
+    from headtail.report.tables import print_table
+
+    judged = judgments(data, split, qrels, intent=intent, relevant_from=relevant_from)
+    _, table = run_evaluate(load_runs(runs), judged, measures or DEFAULT_MEASURES)
+    if markdown:
+        typer.echo(as_markdown(table))
+    else:
+        print_table(table)
+
+
+@app.command(rich_help_panel=RUNS)
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file; configs/ holds some")],
+    sets: Sets = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew where a run of that name stands")] = False,
+) -> None:
+    """headtail train configs/squad_hybrid.toml --set training.steps=50"""
+    from headtail.pipeline.report import report as run_report
+    from headtail.pipeline.train import summary
+    from headtail.pipeline.train import train as run_train
+    from headtail.progress import track
+
+    folder, result = run_train(config, sets=tuple(sets or ()), overwrite=overwrite, show=True, track=track)
+    if result is None:
+        typer.echo(f"{folder}: this very run is finished already; --overwrite begins anew")
+        return
+    page = run_report(folder)
+    typer.echo(f"{summary(result)}\nranker: {folder / 'model'}\npage:   {page}")
+
+
+@app.command(rich_help_panel=RUNS)
+def report(
+    folder: Annotated[Path, typer.Argument(help="folder of a training run")],
+    data: Annotated[str | None, typer.Option("--data", help="what the runs rank; its validation data unless said")] = None,
+    split: Annotated[str | None, typer.Option("--split", help="its validation split unless said")] = None,
+    runs: Annotated[list[Path] | None, typer.Option("--run", help="TREC run files, the first stage first")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="FOLDER/report.html unless said")] = None,
+) -> None:
+    """headtail report runs/squad"""
+    from headtail.pipeline.report import report as run_report
+
+    page = run_report(folder, data=data, split=split, runs=[str(path) for path in runs or ()], output=output)
+    typer.echo(f"page: {page}")
+
+
+@app.command(rich_help_panel=RUNS)
+def demo(
+    encoder: Annotated[str, typer.Option("--encoder", help="minilm, google-t5/t5-small or other hub names, a folder")] = "minilm",
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    steps: Annotated[int | None, typer.Option("--steps", help="of training; 160 unless said", min=1)] = None,
+    runs_folder: Annotated[Path, typer.Option("--runs-folder")] = Path("runs"),
+) -> None:
+    """headtail demo: the main job on the built-in collection, offline, in a few minutes."""
+    from headtail.pipeline.demo import demo as run_demo
+    from headtail.progress import track
+    from headtail.report.tables import print_table
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    made = run_demo(encoder, seed=seed, steps=steps, runs_folder=runs_folder, say=say, track=track, show=True)
+    print_table(made.table)
+    typer.echo(f"ranker: {made.model}\npage:   {made.page}")
+
+
+def _say_written(run: Any, output: Path) -> None:
+    docs = sum(len(ranking) for ranking in run.values())
+    typer.echo(f"{output}: {len(run):,} queries, {docs:,} docs")
+
+
+def spread(arguments: list[str]) -> list[str]:
+    """`--measures A B` as click reads it, `--measures A --measures B`: as long as the words look like its values."""
+    spread_out: list[str] = []
+    option, values = "", 0
+    for argument in arguments:
+        if argument.startswith("-"):
+            option, values = argument, 0
+        elif option in MANY:
+            if values and not MANY[option].fullmatch(argument):
+                option = ""
+            elif values:
+                spread_out.append(option)
+            values += 1
+        spread_out.append(argument)
+    return spread_out
+
+
+def main() -> None:
+    """Run the command line; an error a person can act on is one line and exit status 2."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    try:
+        code = app(spread(sys.argv[1:]), standalone_mode=False)
+    except HeadtailError as error:
+        _fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.ctx.get_help() if error.ctx else "")
+        sys.exit(2)
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "headtail"
+        _fail(f"{error.format_message()} ({where} --help)")
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())    # the reader has left; say nothing at exit
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(line: str) -> None:
+    typer.echo(f"headtail: {' '.join(line.split())}", err=True)
+    sys.exit(2)
