@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from headtail.errors import HeadtailError
@@ -26,6 +25,9 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Look at data sets: list, show NAME, check NAME.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="The way of a query")
+
+UsageError: Any = typer.BadParameter.__base__    # typer may carry a click of its own, so its classes are asked for
+ClickException: Any = UsageError.__base__
 
 WAY, RUNS = "The way of a query", "Training runs"
 MANY = {    # options that take several words, and what a word of theirs looks like
@@ -257,13 +259,12 @@ def main() -> None:
         code = app(spread(sys.argv[1:]), standalone_mode=False)
     except HeadtailError as error:
         _fail(str(error))
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.ctx.get_help() if error.ctx else "")
-        sys.exit(2)
-    except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "headtail"
+    except ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":    # its help is printed already
+            sys.exit(2)
+        where = error.ctx.command_path if getattr(error, "ctx", None) else "headtail"
         _fail(f"{error.format_message()} ({where} --help)")
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         sys.exit(130)
     except BrokenPipeError:

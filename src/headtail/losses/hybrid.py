@@ -55,7 +55,8 @@ def hybrid(
             "initial" the first stage's first k; "disjoint" takes the scores' head, compares pairs inside it only, and
             spreads the softmax over the docs outside it only.
         phi: cost of a pair: "logistic", "hinge" (`margin`), "capped" (`cap`, `cap_at`) or "focal" (`gamma`).
-        weights: of a pair: "none", "labels" |y_i - y_j|, or "ndcg" the change of nDCG@top_k if the two swapped.
+        weights: of a pair: "none", "labels" |y_i - y_j|, or "ndcg" the change of nDCG@top_k if the two swapped
+            (docs with equal scores rank in the order given: none of their pairs would weigh anything otherwise).
         initial: [B, L] first-stage ranks from 0, for head_by="initial"; None is the order of the docs in the list.
 
     Returns:

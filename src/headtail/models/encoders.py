@@ -55,9 +55,9 @@ def load_encoder(
     rates = None if dropout is None else (dropout, attention_dropout)
     encoder: PreTrainedModel = load(str(name), config, rates)
     encoder.requires_grad_(True)
-    for part in ("vision_tower", "multi_modal_projector"):    # T5Gemma 2's eyes: no text passes through them
-        if hasattr(encoder, part):
-            getattr(encoder, part).requires_grad_(False)
+    for key, parameter in encoder.named_parameters():    # T5Gemma 2's eyes: no text passes through them
+        if any(part in key for part in ("vision_tower.", "multi_modal_projector.", "eoi_embedding")):
+            parameter.requires_grad_(False)
     return encoder
 
 
@@ -96,7 +96,8 @@ def embeddings_of(encoder: PreTrainedModel) -> torch.nn.Module:
 
 def hidden_size(config: PretrainedConfig) -> int:
     """D, under whichever name the family keeps it."""
-    config = getattr(config, "text_config", config)
+    for part in ("encoder", "text_config"):    # T5Gemma keeps it one level down, T5Gemma 2 in its text part
+        config = getattr(config, part, config)
     return int(getattr(config, "d_model", None) or config.hidden_size)
 
 
@@ -156,12 +157,13 @@ def _with_stub_vision(text_model: PreTrainedModel, config: Any) -> PreTrainedMod
 
 
 def _load_bert_like(name: str, config: PretrainedConfig, rates: Rates) -> PreTrainedModel:
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForMaskedLM
 
     if config.is_encoder_decoder:
         kind = config.model_type
         raise ModelError(f"{name}: no encoder is known for model type {kind!r}; known: {', '.join(FAMILIES)}, and BERT-like")
-    if getattr(config, "is_decoder", False) or type(config) not in AutoModel._model_mapping:
+    masked_lm = type(config) in AutoModelForMaskedLM._model_mapping    # no decoder-only family is: it sees the left side alone
+    if getattr(config, "is_decoder", False) or not masked_lm:
         raise ModelError(f"{name}: {config.model_type!r} is no encoder; known: {', '.join(FAMILIES)}, and BERT-like")
     set_dropout(config, rates)
     return _checked(AutoModel, name, config)
@@ -208,26 +210,29 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def write_template(tokenizer: PreTrainedTokenizerBase, before_query: str, before_doc: str) -> None:
+def write_template(tokenizer: PreTrainedTokenizerBase, before_query: str, before_doc: str, *, gemma: bool = False) -> None:
     """Make the tokenizer itself write `before_query` and `before_doc` around a pair, so that any reader does.
 
     The two prefixes become part of tokenizer.json's post-processor: `CrossEncoder.predict([(query, doc)])` then sees
-    exactly what training saw, with no custom code, and truncation never cuts the template.
+    exactly what training saw, with no custom code, and truncation never cuts the template. A begin token is written
+    where the encoder was trained with one: [CLS] of BERT-like encoders, and Gemma's, which its tokenizer leaves out.
     """
+    from tokenizers.normalizers import Prepend, Sequence
     from tokenizers.processors import TemplateProcessing
 
     backend = tokenizer.backend_tokenizer
+    if gemma and not backend.normalizer.normalize_str("a").startswith("▁"):    # "Query:" and "how" would be glued together
+        backend.normalizer = Sequence([Prepend("▁"), backend.normalizer])
     prefixes = {"<before_query>": before_query, "<before_doc>": before_doc}
     special: list[Any] = []
     for key, text in prefixes.items():
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         special.append({"id": key, "ids": ids, "tokens": tokenizer.convert_ids_to_tokens(ids)})
-    begin, end = tokenizer.bos_token, tokenizer.eos_token
-    if "gemma" not in type(tokenizer).__name__.lower():
-        begin = None    # T5 was trained without a begin token, Gemma with one
+    begin = tokenizer.bos_token if gemma else tokenizer.cls_token    # T5 has neither
+    end = tokenizer.sep_token or tokenizer.eos_token
     special += [(token, tokenizer.convert_tokens_to_ids(token)) for token in (begin, end) if token]
     frame = ([begin] if begin else [], [end] if end else [])
-    pair = [*frame[0], "<before_query>", "$A", "<before_doc>", "$B", *frame[1]]
+    pair = [*frame[0], "<before_query>", "$A", "<before_doc>:1", "$B:1", *(f"{token}:1" for token in frame[1])]
     backend.post_processor = TemplateProcessing(
         single=" ".join([*frame[0], "$A", *frame[1]]), pair=" ".join(pair), special_tokens=special
     )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from headtail.data.batching import pair_batches
 from headtail.errors import ModelError, unknown_name
 from headtail.models.encoders import (
+    FAMILIES,
     SAVED_AS,
     embeddings_of,
     hidden_size,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STOCK_POOLINGS = {"first": "cls", "last": "lasttoken", "masked_mean": "mean"}    # ours -> sentence-transformers'
-TEMPLATE = ("Query:", "Document:")    # RankT5's input; BERT-like encoders have two segments instead
+TEMPLATE = ("Query:", "Document:")    # RankT5's input; BERT-like encoders were trained on pairs and keep their own format
 CHUNK = 4096    # pairs tokenized at a time: bounds the memory of a long run
 
 
@@ -96,20 +97,23 @@ class Ranker(nn.Module):
         Args:
             name: hub name or local folder of any family in `encoders.FAMILIES` or BERT-like.
             dropout, attention_dropout: see `load_encoder`; `dropout` also falls on the pooled vector.
-            template: texts before query and doc; None is "Query:", "Document:" for encoders without segments and the
-                tokenizer's own pair format for those with.
+            template: texts before query and doc; None is "Query:", "Document:" for the T5 families and the tokenizer's own
+                pair format for BERT-like encoders.
 
         Raises:
-            ModelError: see `load_encoder`; or an unknown pooling.
+            ModelError: see `load_encoder`; or an unknown pooling, or a max_length that the template fills.
         """
         if pooling not in POOLINGS:
             raise ModelError(unknown_name("pooling", pooling, POOLINGS))
         config, tokenizer = read_config(name), load_tokenizer(name)
-        two_segments = "token_type_ids" in tokenizer.model_input_names and "t5" not in config.model_type
-        if template is not None or not two_segments:
-            write_template(tokenizer, *(template or TEMPLATE))
-        limit = getattr(config, "max_position_embeddings", None)
-        tokenizer.model_max_length = min(max_length, limit) if limit else max_length
+        if template is not None or config.model_type in FAMILIES:
+            write_template(tokenizer, *(template or TEMPLATE), gemma="gemma" in config.model_type)
+        if config.model_type not in FAMILIES:    # learned positions end; RoBERTa's tokenizer knows two of them are not used
+            max_length = min(max_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", max_length))
+        template_length = tokenizer.num_special_tokens_to_add(pair=True)
+        if max_length < template_length + 2:
+            raise ModelError(f"max_length {max_length} leaves no room for texts: the template alone takes {template_length} tokens")
+        tokenizer.model_max_length = max_length
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = load_encoder(name, dropout=dropout, attention_dropout=attention_dropout)
@@ -268,14 +272,15 @@ class _Layout(NamedTuple):
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Save the tokenizer so that it is read back as it stands.
 
-    T5Tokenizer and its like rebuild their own pair format when they are loaded, which would drop the template; the
+    T5Tokenizer, BertTokenizer and their like rebuild their own pair format when they are loaded, which would drop the template; the
     generic class reads tokenizer.json and changes nothing.
     """
     tokenizer.save_pretrained(folder)
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
-    if config.get("tokenizer_class") != "BertTokenizer":
-        config["tokenizer_class"] = SAVED_AS
+    config["tokenizer_class"] = SAVED_AS
+    config["processor_class"] = SAVED_AS    # or AutoProcessor asks T5Gemma 2's folder for an image processor
+    config["model_input_names"] = list(tokenizer.model_input_names)    # BERT's token types would be lost
     config["padding_side"] = "right"
     for key in ("is_local", "local_files_only", "auto_map"):
         config.pop(key, None)

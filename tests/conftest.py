@@ -1,0 +1,13 @@
+"""Settings that every test wants, made before any of them imports a library that reads them: no network, no noise."""
+
+import os
+import tempfile
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TQDM_DISABLE"] = "1"    # "Loading weights" and the like
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+_session = tempfile.TemporaryDirectory(prefix="headtail-tests-")    # kept alive by its name, removed when Python ends
+os.environ["HEADTAIL_CACHE"] = _session.name

@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from losses import reference
+from losses.cases import CASES, batch, case_id, value_and_gradient
+
+from headtail.losses import LOSSES
+
+
+def random_batches(batches=50, lists=4, longest=14, seed=0):
+    """200 lists of 1 to `longest` docs in batches; some lists have no positive, some scores tie."""
+    random = np.random.default_rng(seed)
+    for _ in range(batches):
+        made = []
+        for _ in range(lists):
+            n = int(random.integers(1, longest + 1))
+            scores = random.normal(0, 2, n) if random.random() < 0.7 else random.integers(-3, 4, n) * 0.5
+            labels = random.integers(0, 4, n) * (random.random(n) < random.choice([0.0, 0.3, 1.0]))
+            made.append((scores.tolist(), [float(label) for label in labels]))
+        yield made
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_value_and_gradient_equal_the_reference_on_200_lists(case):
+    name, options = case
+    for lists in random_batches(batches=50 if name != "hybrid" else 5):
+        value, gradient = value_and_gradient(LOSSES[name], *batch(lists), **options)
+        expected, expected_gradients = reference.loss(name, lists, **options)
+        assert value == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        for row, wanted in enumerate(expected_gradients):
+            np.testing.assert_allclose(gradient[row, : len(wanted)], wanted, rtol=1e-6, atol=1e-12)
+            assert not gradient[row, len(wanted) :].any()
+
+
+@pytest.mark.parametrize("options", [{}, {"phi": "focal", "weights": "ndcg"}, {"head_by": "disjoint"}], ids=str)
+def test_the_default_hybrid_equals_the_reference_on_all_200_lists(options):
+    for lists in random_batches(seed=1):
+        value, gradient = value_and_gradient(LOSSES["hybrid"], *batch(lists), **options)
+        expected, expected_gradients = reference.loss("hybrid", lists, **options)
+        assert value == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        np.testing.assert_allclose(gradient[0, : len(expected_gradients[0])], expected_gradients[0], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_lists_of_200_docs_equal_the_reference(name):
+    lists = next(random_batches(batches=1, lists=2, longest=1)) + [
+        (np.random.default_rng(2).normal(0, 2, 200).tolist(), [1.0, 0.0, 2.0, 0.0] + [0.0] * 196)
+    ]
+    value, gradient = value_and_gradient(LOSSES[name], *batch(lists))
+    expected, expected_gradients = reference.loss(name, lists)
+    assert value == pytest.approx(expected, rel=1e-9)
+    np.testing.assert_allclose(gradient[-1], expected_gradients[-1], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize(("phi", "options"), [("logistic", {}), ("hinge", {}), ("focal", {}), ("capped", {"cap": "easy"}), ("capped", {"cap": "both"})])
+def test_the_derivatives_of_the_reference_itself_are_right(phi, options):
+    for d in (-4.0, -0.7, 0.3, 2.5):
+        slope = (reference.cost(phi, d + 1e-6, **options)[0] - reference.cost(phi, d - 1e-6, **options)[0]) / 2e-6
+        assert reference.cost(phi, d, **options)[1] == pytest.approx(slope, abs=1e-8)
+
+
+def test_the_reference_knows_two_numbers_done_by_hand():
+    value, (gradient,) = reference.loss("softmax", [([0.0, 0.0], [1.0, 0.0])])
+    assert value == pytest.approx(math.log(2))
+    assert gradient.tolist() == [-0.5, 0.5]
+
+
+def test_a_faulty_loss_differs_from_the_reference():
+    def mean_over_all_pairs(scores, labels, mask):
+        margins = scores[:, :, None] - scores[:, None, :]
+        pairs = (labels[:, :, None] > labels[:, None, :]) & mask[:, :, None] & mask[:, None, :]
+        return torch.nn.functional.softplus(-margins)[pairs].mean()
+
+    lists = [([0.3, 1.0, 2.0], [1.0, 0.0, 0.0]), ([1.0, 0.0], [1.0, 0.0])]
+    value, _ = value_and_gradient(mean_over_all_pairs, *batch(lists))
+    assert value != pytest.approx(reference.loss("pairwise_logistic", lists)[0], rel=1e-3)

@@ -1,0 +1,306 @@
+"""Every verb on a tiny world, as a person types it: what it prints, what it leaves, and what it says to bad input."""
+
+import errno
+import gzip
+import json
+import re
+import shutil
+
+import pytest
+
+from headtail import cli
+from headtail.data import formats
+from tests.world import QUERIES, write_config, write_t5, write_world
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """A world, an encoder, a first stage and a trained ranker, made once."""
+    folder = tmp_path_factory.mktemp("cli")
+    world, t5 = write_world(folder / "world"), write_t5(folder / "t5")
+    config = write_config(folder / "tiny.toml", world, t5)
+    assert run_cli("retrieve", "--data", world, "--split", "test", "-k", 10, "-o", folder / "bm25.trec.gz") == 0
+    assert run_cli("train", config) == 0
+    return folder
+
+
+def run_cli(*arguments):
+    """Exit status of `headtail ARGUMENTS`."""
+    before = cli.sys.argv
+    cli.sys.argv = ["headtail", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as error:
+        return error.code or 0
+    finally:
+        cli.sys.argv = before
+    return 0
+
+
+@pytest.fixture
+def headtail(capsys):
+    """Run a command; give its status, stdout and stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = run_cli(*arguments)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture
+def refused(headtail):
+    """Run a command that must fail; give its one line."""
+
+    def run(*arguments):
+        code, _, err = headtail(*arguments)
+        lines = [line for line in err.splitlines() if line.startswith("headtail:")]
+        assert code == 2, err
+        assert "Traceback" not in err
+        assert len(lines) == 1
+        assert err.rstrip().endswith(lines[0]), err    # nothing follows it
+        return lines[0]
+
+    return run
+
+
+@pytest.fixture
+def world(tmp_path):
+    return write_world(tmp_path / "world")
+
+
+# ---- the way of a query
+
+
+def test_retrieve_writes_a_run_that_evaluate_reads(base, headtail, tmp_path):
+    run = tmp_path / "bm25.trec.gz"
+    code, out, _ = headtail("retrieve", "--data", base / "world", "--split", "test", "-k", 3, "-o", run)
+    assert code == 0
+    assert out.startswith(f"{run}: 3 queries, ")
+    first = gzip.open(run, "rt").readline().split()
+    assert first[:4] == ["q1", "Q0", "cat", "1"]    # the one doc that sleeps on the stove
+
+    code, out, _ = headtail("evaluate", run, "--data", base / "world", "--split", "test", "--measures", "RR@10", "nDCG@5")
+    assert code == 0
+    assert re.search(r"bm25 +1\.000", out)
+
+
+def test_evaluate_reads_a_qrels_file_and_prints_markdown(base, headtail):
+    qrels = base / "world" / "qrels.test.tsv"
+    code, out, _ = headtail("evaluate", base / "bm25.trec.gz", "--qrels", qrels, "--measures", "RR@10", "--markdown")
+    assert code == 0
+    assert "| bm25 " in out
+
+
+def test_an_index_is_kept_and_gives_the_same_run(base, headtail, tmp_path):
+    command = ("retrieve", "--data", base / "world", "--split", "test", "--index", tmp_path / "index", "-o")
+    assert headtail(*command, tmp_path / "built.trec")[0] == 0
+    assert headtail(*command, tmp_path / "loaded.trec")[0] == 0
+    assert (tmp_path / "built.trec").read_text() == (tmp_path / "loaded.trec").read_text()
+
+
+def test_train_leaves_a_run_folder_that_stock_tools_read(base):
+    folder = base / "runs" / "tiny"
+    kept = {path.name for path in folder.iterdir()}
+    assert {"config.toml", "ledger.jsonl", "model", "dev", "report.html", "finished"} <= kept
+    kinds = [json.loads(line)["kind"] for line in (folder / "ledger.jsonl").read_text().splitlines()]
+    assert kinds == ["start", "train", "train", "validation", "train", "train", "validation", "end"]
+    assert (folder / "model" / "README.md").read_text().startswith("---\nlibrary_name: sentence-transformers")
+
+
+def test_the_saved_model_scores_in_cross_encoder_what_it_scores_here(base):
+    import numpy as np
+    from sentence_transformers import CrossEncoder
+
+    from headtail import Ranker
+
+    texts = ("the cat sleeps on the warm stove and eats bread and jam", "a red apple grows on a tree", "ice is cold", "a hat")
+    pairs = [(QUERIES["q1"], text) for text in texts]    # longest first: both then compute one and the same batch
+    folder = base / "runs" / "tiny" / "model"
+    ours = Ranker.from_pretrained(folder).score(pairs, precision="fp32")
+    assert np.array_equal(CrossEncoder(str(folder)).predict(pairs), ours)
+
+
+def test_train_again_finds_the_run_finished_and_another_config_is_refused(base, headtail, refused):
+    ledger = base / "runs" / "tiny" / "ledger.jsonl"
+    before = ledger.read_bytes()
+    code, out, _ = headtail("train", base / "tiny.toml")
+    assert (code, "finished already" in out) == (0, True)
+    line = refused("train", base / "tiny.toml", "--set", "training.steps=5")
+    assert "holds another config; pass --overwrite to begin anew, or another name: --set name=tiny-2" in line
+    assert ledger.read_bytes() == before
+
+
+def test_rerank_and_report(base, headtail, tmp_path):
+    ours = tmp_path / "ours.trec.gz"
+    model = base / "runs" / "tiny" / "model"
+    options = ("--data", base / "world", "--split", "test", "--run", base / "bm25.trec.gz")
+    code, out, _ = headtail("rerank", model, *options, "-o", ours, "--depth", 2)
+    assert code == 0
+    assert "3 queries, 6 docs" in out
+    page = tmp_path / "page.html"
+    command = ("report", base / "runs" / "tiny", "--split", "test", "--run", base / "bm25.trec.gz", "--run", ours)
+    code, out, _ = headtail(*command, "-o", page)
+    assert code == 0
+    assert "who sleeps on the stove" in page.read_text()
+
+
+def test_data_verbs(base, headtail):
+    assert "pydocs" in headtail("data", "list")[1]
+    assert "10 docs" in headtail("data", "show", base / "world")[1]
+    assert headtail("data", "check", "pydocs")[0] == 0
+    code, _, err = headtail("data", "check", base / "world")    # its splits are all alike
+    assert (code, "train and dev: 3 query texts stand in both" in err) == (2, True)
+
+
+def test_help_of_every_verb(headtail):
+    for verb in ("retrieve", "rerank", "evaluate", "train", "report", "demo", "data"):
+        code, out, _ = headtail(verb, "--help")
+        assert (code, "Usage" in out) == (0, True)
+
+
+# ---- bad input
+
+
+def test_a_missing_file(base, refused):
+    line = refused("evaluate", base / "bm52.trec.gz", "--data", base / "world", "--split", "test")
+    assert "bm52.trec.gz" in line
+    assert "bm25.trec.gz" in line    # the nearest name that is there
+
+
+def test_a_folder_that_is_no_data_set(refused, tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    line = refused("retrieve", "--data", tmp_path, "--split", "test", "-o", tmp_path / "r.trec")
+    assert "is no data set: expected collection.tsv" in line
+    assert "notes.txt" in line
+
+
+def test_an_unknown_data_set_and_an_unknown_split(base, refused, tmp_path):
+    assert "did you mean 'pydocs'?" in refused("retrieve", "--data", "pydoc", "--split", "test", "-o", tmp_path / "r.trec")
+    line = refused("retrieve", "--data", base / "world", "--split", "tset", "-o", tmp_path / "r.trec")
+    assert "unknown split 'tset', did you mean 'test'?" in line
+
+
+BAD_FILES = {
+    "a collection line without a tab": ("collection.tsv", "egg\tan egg\nno tab here\n", "collection.tsv:2: expected"),
+    "a doc_id twice": ("collection.tsv", "egg\tan egg\negg\tanother\n", "egg"),
+    "an empty doc": ("collection.tsv", "egg\tan egg\nfish\t\n", "collection.tsv:2: expected"),
+    "an empty query": ("queries.test.tsv", "q1\t\n", "queries.test.tsv:1: expected"),
+    "a query_id twice": ("queries.test.tsv", "q1\ta\nq1\tb\n", "queries.test.tsv:2: expected"),
+    "broken UTF-8": ("queries.test.tsv", b"q1\tgood\nq2\tb\xe4d\n", "queries.test.tsv:2: expected UTF-8"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_bad_files(case, world, refused, tmp_path):
+    name, content, expected = BAD_FILES[case]
+    (world / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    line = refused("retrieve", "--data", world, "--split", "test", "-o", tmp_path / "r.trec")
+    assert expected in line
+    assert not (tmp_path / "r.trec").exists()
+
+
+def test_an_unknown_doc_in_a_run(base, refused, tmp_path):
+    (tmp_path / "r.trec").write_text("".join(f"{q} Q0 {d} 1 1 x\n" for q, d in (("q1", "cat"), ("q2", "unicorn"), ("q3", "egg"))))
+    options = ("--data", base / "world", "--split", "test", "--run", tmp_path / "r.trec", "-o", tmp_path / "o.trec")
+    assert "query 'q2': unknown doc_id 'unicorn'" in refused("rerank", base / "runs" / "tiny" / "model", *options)
+
+
+def test_a_query_with_no_candidates(base, refused, headtail, tmp_path):
+    (tmp_path / "r.trec").write_text("q1 Q0 cat 1 1 x\n")
+    options = ("--data", base / "world", "--split", "test", "--run", tmp_path / "r.trec", "-o", tmp_path / "o.trec")
+    model = base / "runs" / "tiny" / "model"
+    assert "no candidates for 2 of 3 queries (first: 'q2')" in refused("rerank", model, *options)
+    assert headtail("rerank", model, *options, "--missing", "skip")[0] == 0
+
+
+def test_a_doc_of_200_000_words(base, headtail, tmp_path):
+    world = write_world(tmp_path / "world")
+    with (world / "collection.tsv").open("a") as file:
+        file.write("long\t" + "cold water " * 100_000 + "\n")
+    run = tmp_path / "r.trec"
+    options = ("--data", world, "--split", "test")
+    assert headtail("retrieve", *options, "-k", 20, "-o", run)[0] == 0
+    assert " long " in run.read_text()
+    model = base / "runs" / "tiny" / "model"
+    assert headtail("rerank", model, *options, "--run", run, "-o", tmp_path / "o.trec")[0] == 0
+
+
+def test_a_training_split_in_which_no_list_has_a_positive(base, world, refused):
+    (world / "qrels.train.tsv").write_text("q1\t0\tcat\t0\nq2\t0\tice\t0\n")
+    line = refused("train", base / "tiny.toml", "--set", f"train.0.name={world}", "name=fresh")
+    assert "no list has a positive" in line
+    assert not (base / "runs" / "fresh").exists()
+
+
+BAD_SETTINGS = {
+    "loss.name=softmx": "unknown loss 'softmx', did you mean 'softmax'?",
+    "loss.options.alfa=1": "unknown option of loss 'hybrid' 'alfa', did you mean 'alpha'?",
+    "training.stesp=5": "unknown key 'training.stesp', did you mean 'steps'?",
+    "training.steps": "expected key=value",
+    "training.steps=many": "training.steps",
+    "ranker.encoder=google-t5/no-such": "google-t5/no-such",
+    "ranker.encoder=./nowhere": "./nowhere: expected a model folder",
+    "ranker.pooling=max": "unknown pooling 'max'",
+    "ranker.pooling=mean": "masked_mean",
+    "training.precision=fp16": "training.precision",
+    "validation.best_by=nDGC@5": "nDGC",
+    "lists.size=1": "lists.size",
+}
+
+
+@pytest.mark.parametrize("setting", BAD_SETTINGS)
+def test_bad_settings(setting, base, refused):
+    line = refused("train", base / "tiny.toml", "--set", "name=fresh", "--set", setting)
+    assert BAD_SETTINGS[setting] in line
+    assert not (base / "runs" / "fresh" / "model").exists()
+
+
+def test_a_config_that_is_no_toml_or_is_not_there(refused, tmp_path):
+    (tmp_path / "bad.toml").write_text("name = ")
+    assert "expected TOML" in refused("train", tmp_path / "bad.toml")
+    assert "found no such file" in refused("train", tmp_path / "none.toml")
+
+
+def test_an_unknown_option_measure_ranker_and_verb(base, refused, tmp_path):
+    evaluate = ("evaluate", base / "bm25.trec.gz", "--data", base / "world", "--split", "test")
+    assert "nDCG" in refused(*evaluate, "--measures", "nDGC@5")
+    assert "No such option" in refused(*evaluate, "--measure", "RR@10")
+    assert "No such command" in refused("retreive")
+    retrieve = ("retrieve", "--data", base / "world", "--split", "test", "-o", tmp_path / "r.trec", "--ranker")
+    assert "unknown first-stage ranker 'bm52', did you mean 'bm25'?" in refused(*retrieve, "bm52")
+
+
+def test_evaluate_without_judgments_or_with_those_of_another_split(base, refused, tmp_path):
+    assert "nothing to judge by" in refused("evaluate", base / "bm25.trec.gz")
+    (tmp_path / "r.trec").write_text("other Q0 cat 1 1 x\n")
+    line = refused("evaluate", tmp_path / "r.trec", "--data", base / "world", "--split", "test")
+    assert "has none of the 3 judged queries" in line
+
+
+def test_a_folder_that_is_no_ranker_and_a_damaged_one(base, refused, tmp_path):
+    options = ("--data", base / "world", "--split", "test", "--run", base / "bm25.trec.gz", "-o", tmp_path / "o.trec")
+    assert "expected a saved ranker's folder" in refused("rerank", tmp_path / "none", *options)
+    broken = tmp_path / "broken"
+    shutil.copytree(base / "runs" / "tiny" / "model", broken)
+    (broken / "modules.json").write_text("{")
+    assert "damaged" in refused("rerank", broken, *options)
+
+
+def test_a_report_of_no_run(refused, tmp_path):
+    assert "expected the folder of a training run" in refused("report", tmp_path)
+
+
+def test_no_room_on_disk_leaves_what_stood_there(base, refused, tmp_path, monkeypatch):
+    run = tmp_path / "r.trec"
+    run.write_text("before")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(formats.os, "fsync", full)
+    assert "no room on disk" in refused("retrieve", "--data", base / "world", "--split", "test", "-o", run)
+    assert run.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["r.trec"]
