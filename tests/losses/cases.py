@@ -44,7 +44,9 @@ def case_id(case: Case) -> str:
     return " ".join([case[0], *(f"{key}={value}" for key, value in case[1].items())])
 
 
-def batch(lists: Sequence[tuple[Sequence[float], Sequence[float]]], dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
+def batch(
+    lists: Sequence[tuple[Sequence[float], Sequence[float]]], dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor, Tensor]:
     """Scores, labels and mask [B, L], lists padded on the right with zeros."""
     width = max(len(s) for s, _ in lists)
     scores, labels = torch.zeros(len(lists), width, dtype=dtype), torch.zeros(len(lists), width)

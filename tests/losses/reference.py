@@ -24,7 +24,9 @@ def softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
-def cost(phi: str, d: float, *, cap: str = "easy", cap_at: float = 3.0, margin: float = 1.0, gamma: float = 2.0) -> tuple[float, float]:
+def cost(
+    phi: str, d: float, *, cap: str = "easy", cap_at: float = 3.0, margin: float = 1.0, gamma: float = 2.0
+) -> tuple[float, float]:
     """Cost of a margin d and its derivative."""
     if phi == "logistic":
         return softplus(-d), -sigmoid(-d)

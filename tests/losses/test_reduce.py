@@ -1,5 +1,5 @@
+import pytest
 import torch
-from pytest import approx
 from torch import tensor
 
 from headtail.losses.reduce import mean_inside, mean_over, mean_over_lists, real_only
@@ -47,4 +47,4 @@ def test_a_list_of_900_pairs_and_one_of_9_have_the_same_say():
     where = torch.ones(2, 900, dtype=torch.bool)
     where[1, 9:] = False
     mean_over_lists(values, where).backward()
-    assert values.grad.sum(1).tolist() == approx([0.5, 0.5])    # a mean over all 909 pairs would give .99 and .01
+    assert values.grad.sum(1).tolist() == pytest.approx([0.5, 0.5])    # a mean over all 909 pairs would give .99 and .01

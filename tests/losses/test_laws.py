@@ -1,0 +1,237 @@
+"""What every loss owes for every combination of its options, and planted faults that each law catches."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.losses.cases import CASES, batch, case_id, value_and_gradient
+
+from headtail.losses import LOSSES, softmax
+
+SHIFTABLE = [case for case in CASES if case[0] != "bce"]    # a pointwise loss reads a score as it stands
+
+
+GRADES = st.integers(0, 3)
+
+
+@st.composite
+def lists(draw, labels=GRADES, min_lists=1, min_docs=1, distinct=False):
+    """A batch of 1 to 3 lists of 1 to 8 docs; scores are eighths, so that they tie and can be shifted exactly."""
+    made = []
+    for _ in range(draw(st.integers(min_lists, 3))):
+        n = draw(st.integers(min_docs, 8))
+        scores = draw(st.lists(st.integers(-40, 40), min_size=n, max_size=n, unique=distinct))
+        made.append(([score / 8 for score in scores], [float(draw(labels)) for _ in range(n)]))
+    return made
+
+
+PARTS = 7
+
+
+def law(test):
+    """Every case, a seventh of them at a time, on a few batches each."""
+    return pytest.mark.parametrize("part", range(PARTS))(settings(max_examples=3, deadline=None)(test))
+
+
+def close(ours, theirs):
+    (value, gradient), (other_value, other_gradient) = ours, theirs
+    assert value == pytest.approx(other_value, rel=1e-9, abs=1e-12)
+    assert torch.allclose(gradient, other_gradient, rtol=1e-9, atol=1e-12)
+
+
+def check_translation(loss_fn, made, shifts, **options):
+    scores, labels, mask = batch(made)
+    moved = scores + torch.tensor(shifts[: len(scores)], dtype=scores.dtype)[:, None]
+    close(value_and_gradient(loss_fn, scores, labels, mask, **options), value_and_gradient(loss_fn, moved, labels, mask, **options))
+
+
+def check_permutation(loss_fn, made, seed, **options):
+    scores, labels, mask = batch(made)
+    order = torch.rand(mask.shape, generator=torch.Generator().manual_seed(seed)).argsort(1)
+    initial = torch.arange(mask.shape[1]).expand_as(mask)
+    value, gradient = value_and_gradient(loss_fn, scores, labels, mask, **_with_initial(options, initial))
+    moved = [tensor.gather(1, order) for tensor in (scores, labels, mask)]
+    moved_options = _with_initial(options, initial.gather(1, order))
+    close((value, gradient.gather(1, order)), value_and_gradient(loss_fn, *moved, **moved_options))
+
+
+def _with_initial(options, initial):
+    return options | {"initial": initial} if options.get("head_by") == "initial" else options
+
+
+def check_padding(loss_fn, made, junk, **options):
+    scores, labels, mask = batch(made)
+    width = mask.shape[1]
+    wide = [torch.cat([tensor, torch.zeros(len(mask), 3, dtype=tensor.dtype)], 1) for tensor in (scores, labels, mask)]
+    wide[0] = wide[0].masked_fill(~wide[2], junk)
+    wide[1] = wide[1].masked_fill(~wide[2], junk)
+    value, gradient = value_and_gradient(loss_fn, *wide, **options)
+    assert not gradient[~wide[2]].any()
+    close((value, gradient[:, :width]), value_and_gradient(loss_fn, scores, labels, mask, **options))
+
+
+def check_finite(loss_fn, scores, labels, mask, **options):
+    value, gradient = value_and_gradient(loss_fn, scores, labels, mask, **options)
+    assert math.isfinite(value)
+    assert torch.isfinite(gradient).all()
+    return value, gradient
+
+
+@law
+@given(lists(), st.lists(st.integers(-1000, 1000), min_size=3, max_size=3))
+def test_shifting_all_scores_of_a_list_changes_nothing(part, made, shifts):
+    for name, options in SHIFTABLE[part::PARTS]:
+        check_translation(LOSSES[name], made, shifts, **options)
+
+
+@law
+@given(lists(distinct=True), st.integers(0, 10**6))
+def test_the_order_of_the_docs_changes_nothing(part, made, seed):
+    for name, options in CASES[part::PARTS]:
+        check_permutation(LOSSES[name], made, seed, **options)
+
+
+@law
+@given(lists(), st.integers(0, 10**6))
+def test_the_order_of_docs_with_equal_scores_changes_nothing_either(part, made, seed):
+    for name, options in CASES[part::PARTS]:
+        if options.get("weights") != "ndcg":    # it has to rank ties somehow, and takes the order given
+            check_permutation(LOSSES[name], made, seed, **options)
+
+
+@law
+@given(lists(), st.sampled_from([0.0, 1e9, -1e9, math.nan, math.inf, -math.inf]))
+def test_padding_changes_neither_value_nor_gradient(part, made, junk):
+    for name, options in CASES[part::PARTS]:
+        check_padding(LOSSES[name], made, junk, **options)
+
+
+@law
+@given(lists(), st.sampled_from([1.0, 50.0, 2000.0]))
+def test_value_and_gradient_are_finite_for_logits_up_to_10000(part, made, scale):
+    scores, labels, mask = batch(made, dtype=torch.float32)
+    for name, options in CASES[part::PARTS]:
+        check_finite(LOSSES[name], scores * scale, labels, mask, **options)
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_lists_with_nothing_to_learn_give_a_differentiable_zero(case):
+    name, options = case
+    for labels, mask in (
+        (torch.zeros(2, 6), torch.ones(2, 6, dtype=torch.bool)),
+        (torch.eye(6)[:2], torch.zeros(2, 6, dtype=torch.bool)),
+    ):
+        for scores in (torch.zeros(2, 6), torch.randn(2, 6, generator=torch.Generator().manual_seed(0))):
+            value, gradient = check_finite(LOSSES[name], scores, labels, mask, **options)
+            assert value == 0
+            assert not gradient.any()
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_tied_lists_are_finite(case):
+    name, options = case
+    for level in (0.0, 1e4, -1e4):
+        scores, labels, mask = torch.full((1, 6), level), torch.eye(6)[:1], torch.ones(1, 6, dtype=torch.bool)
+        value, _ = check_finite(LOSSES[name], scores, labels, mask, **options)
+        assert value > 0 or options.get("head_by") == "disjoint"
+
+
+@law
+@given(lists())
+def test_the_gradient_of_a_list_sums_to_zero(part, made):
+    scores, labels, mask = batch(made)
+    for name, options in SHIFTABLE[part::PARTS]:
+        _, gradient = value_and_gradient(LOSSES[name], scores, labels, mask, **options)
+        assert gradient.sum(1).tolist() == pytest.approx([0] * len(made), abs=1e-9)
+
+
+@law
+@given(lists(labels=st.just(0), min_docs=2), st.integers(0, 7))
+def test_the_one_positive_of_a_list_is_always_pushed_up(part, made, where):
+    for scores, labels in made:
+        labels[where % len(scores)] = 1.0
+    scores, labels, mask = batch(made)
+    positive = labels > 0
+    for name, options in CASES[part::PARTS]:
+        silent = options.get("head_by") == "disjoint" or (options.get("phi") == "hinge" and options.get("alpha") == 1.0)
+        if not silent:    # disjoint on purpose (see test_hybrid), hinge alone once the margin is reached
+            _, gradient = value_and_gradient(LOSSES[name], scores, labels, mask, **options)
+            assert (gradient[positive] < 0).all(), (name, options)
+
+
+@settings(max_examples=30, deadline=None)
+@given(lists(min_lists=2))
+def test_a_batch_is_the_mean_of_its_lists(made):
+    """One list with a positive beside one without: neither borrows from the other."""
+    for name in ("bce", "softmax", "pairwise_logistic"):
+        values = [value_and_gradient(LOSSES[name], *batch([one]))[0] for one in made]
+        usable = [
+            value
+            for value, (_, labels) in zip(values, made, strict=True)
+            if (len(set(labels)) > 1 if name == "pairwise_logistic" else max(labels) > 0)
+        ]
+        expected = sum(usable) / len(usable) if usable else 0
+        assert value_and_gradient(LOSSES[name], *batch(made))[0] == pytest.approx(expected)
+
+
+# Planted faults: what each law is there to catch. ------------------------------------------------------------------
+
+MADE = [([0.5, 2.0, -1.0], [0.0, 1.0, 2.0]), ([3.0, 1.0], [0.0, 1.0])]
+
+
+def test_translation_catches_a_pointwise_loss():
+    with pytest.raises(AssertionError):
+        check_translation(LOSSES["bce"], MADE, [1.0, 2.0])
+
+
+def test_permutation_catches_a_list_mle_that_takes_the_input_order_for_the_label_order():
+    def list_mle(scores, labels, mask):
+        scores = scores.masked_fill(~mask, -1e9)
+        tails = scores.flip(1).logcumsumexp(1).flip(1)
+        return ((tails - scores) * mask).sum()
+
+    with pytest.raises(AssertionError):
+        check_permutation(list_mle, MADE, seed=1)
+
+
+def test_permutation_catches_a_head_that_settles_ties_by_position():
+    def first_of_equals(scores, labels, mask):
+        best = scores.argmax(1, keepdim=True)
+        return (scores * labels).gather(1, best).sum()
+
+    with pytest.raises(AssertionError):
+        check_permutation(first_of_equals, [([1.0] * 6, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0])], seed=1)
+
+
+def test_padding_catches_a_forgotten_mask_and_a_mask_multiplied_in():
+    def forgotten(scores, labels, mask):
+        return softmax(scores, labels * mask, torch.ones_like(mask))
+
+    def multiplied(scores, labels, mask):
+        return -(labels.masked_fill(~mask, 0) * torch.log_softmax(scores * mask, 1)).sum()
+
+    with pytest.raises(AssertionError):
+        check_padding(forgotten, MADE, 0.0)
+    with pytest.raises(AssertionError):
+        check_padding(multiplied, MADE, math.nan)    # NaN x 0 is NaN
+
+
+def test_finiteness_catches_an_exponential_without_the_maximum_subtracted():
+    def plain(scores, labels, mask):
+        shares = scores.exp() / scores.exp().sum(1, keepdim=True)
+        return -(labels * shares.log()).sum()
+
+    scores, labels, mask = batch(MADE, dtype=torch.float32)
+    check_finite(plain, scores, labels, torch.ones_like(mask))
+    with pytest.raises(AssertionError):
+        check_finite(plain, scores * 89, labels, torch.ones_like(mask))
+
+
+def test_finiteness_catches_the_mean_of_no_pairs():
+    def mean_of_nothing(scores, labels, mask):
+        return (scores[:, :, None] - scores[:, None, :])[labels[:, :, None] > labels[:, None, :]].mean()
+
+    with pytest.raises(AssertionError):
+        check_finite(mean_of_nothing, torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1, 3, dtype=torch.bool))

@@ -1,0 +1,50 @@
+"""The demo and the example, cut down to seconds: a tiny T5 in the place of MiniLM, two docs of BM25 in the place of 50."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from headtail.pipeline import demo as demo_module
+from headtail.pipeline.demo import demo, demo_config
+from tests.world import write_t5
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "five_lines.py"
+
+
+@pytest.fixture(scope="module")
+def t5(tmp_path_factory):
+    return write_t5(tmp_path_factory.mktemp("encoder") / "tiny-t5")
+
+
+def test_demo_makes_table_page_and_ranker_and_uses_them_again(t5, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_module, "DEPTH", 2)
+    made = demo(str(t5), steps=2, runs_folder=tmp_path)
+    assert [row[0] for row in made.table.rows] == ["tfidf", "bm25", "off-the-shelf", "fine-tuned"]
+    assert {column.group for column in made.table.columns[1:]} == {"question", "browse", "macro"}
+    assert made.page == tmp_path / "demo-tiny-t5" / "report.html"
+    assert "side" in made.page.read_text(encoding="utf-8").lower()
+
+    said: list[str] = []
+    ledger = tmp_path / "demo-tiny-t5" / "ledger.jsonl"
+    before = ledger.read_bytes()
+    again = demo(str(t5), steps=2, runs_folder=tmp_path, say=said.append)
+    assert again.table.rows == made.table.rows
+    assert sum("is there already" in line for line in said) == 4
+    assert ledger.read_bytes() == before    # nothing was trained anew
+
+
+def test_a_seed_has_a_run_folder_of_its_own():
+    assert demo_config().name == "demo"
+    assert demo_config(sets={"seed": 2}).folder == Path("runs/demo-seed2")
+    assert demo_config("google-t5/t5-small").name == "demo-t5-small"
+
+
+def test_the_example_runs(t5, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location("five_lines", EXAMPLE)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    example.main(str(t5), 2, str(tmp_path))
+    printed = capsys.readouterr().out
+    assert "bm25" in printed
+    assert "Remove a file." in printed
