@@ -32,7 +32,7 @@ PARTS = 7
 
 def law(test):
     """Every case, a seventh of them at a time, on a few batches each."""
-    return pytest.mark.parametrize("part", range(PARTS))(settings(max_examples=3, deadline=None)(test))
+    return pytest.mark.parametrize("part", range(PARTS))(settings(max_examples=2, deadline=None)(test))
 
 
 def close(ours, theirs):
@@ -155,8 +155,13 @@ def test_the_one_positive_of_a_list_is_always_pushed_up(part, made, where):
     scores, labels, mask = batch(made)
     positive = labels > 0
     for name, options in CASES[part::PARTS]:
-        silent = options.get("head_by") == "disjoint" or (options.get("phi") == "hinge" and options.get("alpha") == 1.0)
-        if not silent:    # disjoint on purpose (see test_hybrid), hinge alone once the margin is reached
+        pairs_alone, head_by = options.get("alpha") == 1.0, options.get("head_by")
+        silent = (
+            head_by == "disjoint"    # on purpose: see test_hybrid
+            or (pairs_alone and options.get("phi") == "hinge")    # once the margin is reached
+            or (pairs_alone and head_by == "initial" and options["weights"] == "ndcg")    # all of the old head ranks below k
+        )
+        if not silent:
             _, gradient = value_and_gradient(LOSSES[name], scores, labels, mask, **options)
             assert (gradient[positive] < 0).all(), (name, options)
 

@@ -1,9 +1,19 @@
 """Checkpoints and rankers of every family, built once a session and never written to."""
 
 import pytest
+import torch
+from tests.models import tiny
 
 from headtail.models.ranker import Ranker
-from tests.models import tiny
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """Models of 16 units gain nothing from threads, and lose much where other work holds the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +37,7 @@ def saved(checkpoint, tmp_path_factory):
 
     def make(name, pooling="masked_mean"):
         if (name, pooling) not in made:
-            ranker = Ranker.from_encoder(checkpoint(name), pooling=pooling, max_length=48).eval()
+            ranker = Ranker.from_encoder(checkpoint(name), pooling=pooling, max_length=128).eval()
             ranker.save(root / f"{name}-{pooling}")
             made[name, pooling] = ranker, root / f"{name}-{pooling}"
         return made[name, pooling]

@@ -70,7 +70,7 @@ def read_config(name: str | Path) -> PretrainedConfig:
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(str(name))
     except Exception as error:    # hub, network, JSON and unknown-architecture errors share no base class
-        raise ModelError(f"unknown encoder {str(name)!r}: {_first_line(error)}; give a hub name or a local model folder") from error
+        raise ModelError(f"unknown encoder {str(name)!r}: {first_line(error)}; give a hub name or a local model folder") from error
     return config
 
 
@@ -184,7 +184,7 @@ def _checked(model_class: Any, name: str, config: PretrainedConfig) -> PreTraine
     try:
         model, info = model_class.from_pretrained(name, config=config, dtype=torch.float32, output_loading_info=True)
     except Exception as error:    # damaged files, wrong shapes, absent weights: no common base class
-        raise ModelError(f"{name}: cannot load its weights as {model_class.__name__}: {_first_line(error)}") from error
+        raise ModelError(f"{name}: cannot load its weights as {model_class.__name__}: {first_line(error)}") from error
     missing = sorted(key for key in info["missing_keys"] if not any(part in key for part in UNUSED))
     wrong = sorted(str(key[0] if isinstance(key, tuple) else key) for key in info["mismatched_keys"])
     if missing or wrong:
@@ -203,7 +203,7 @@ def load_tokenizer(name: str | Path) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(name))
     except Exception as error:    # as above
-        raise ModelError(f"{name}: cannot load its tokenizer: {_first_line(error)}") from error
+        raise ModelError(f"{name}: cannot load its tokenizer: {first_line(error)}") from error
     tokenizer.padding_side = "right"
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise ModelError(f"{name}: expected a fast tokenizer with a padding token, found {type(tokenizer).__name__} without")
@@ -243,5 +243,6 @@ def _looks_local(name: str | Path) -> bool:
     return isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1 or Path(text).is_dir()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of another library says, cut to one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -102,6 +102,9 @@ class CrossEncoderRanker:
 def load_ranker(name: str) -> Ranker | BiEncoder | CrossEncoderRanker:
     """A ranker by folder or name: one of ours, `bi:NAME`, `cross:NAME`, or a folder that says itself what it is.
 
+    A sentence-transformers cross-encoder of another layout than ours says so in no file that all versions write: it
+    is taken for one only as `cross:NAME`.
+
     Raises:
         ModelError: nothing there, or nothing that can rank.
     """
@@ -111,7 +114,7 @@ def load_ranker(name: str) -> Ranker | BiEncoder | CrossEncoderRanker:
     folder = Path(resolve_name(name))
     if (folder / "modules.json").is_file():
         kinds = _module_kinds(folder / "modules.json")
-        if kinds and kinds[0] == "Transformer" and not (set(kinds) - {"Transformer", "Pooling", "Normalize"}):
+        if kinds[:2] == ["Transformer", "Pooling"] and not (set(kinds) - {"Transformer", "Pooling", "Normalize"}):
             return BiEncoder(str(folder))
     return Ranker.from_pretrained(resolve_name(name)).to(default_device())
 

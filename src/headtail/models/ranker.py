@@ -24,6 +24,7 @@ from headtail.models.encoders import (
     FAMILIES,
     SAVED_AS,
     embeddings_of,
+    first_line,
     hidden_size,
     load_encoder,
     load_tokenizer,
@@ -133,6 +134,9 @@ class Ranker(nn.Module):
         ranker = cls(
             encoder, tokenizer, pooling=layout.pooling, dropout=dropout, max_length=int(tokenizer.model_max_length)
         )
+        shapes = {name: tuple(tensor.shape) for name, tensor in layout.head.items()}
+        if shapes != {name: tuple(tensor.shape) for name, tensor in ranker.head.state_dict().items()}:
+            raise ModelError(f"{folder}: expected a head of {hidden_size(encoder.config)} weights and a bias, found {shapes}")
         ranker.head.load_state_dict(layout.head)
         return ranker.eval()
 
@@ -309,11 +313,12 @@ def _local_folder(name: str | Path) -> Path:
     try:
         return Path(snapshot_download(str(name)))
     except Exception as error:    # network, hub and cache errors share no base class
-        raise ModelError(f"{name}: neither a local folder nor to be had from the hub: {error}") from error
+        raise ModelError(f"{name}: neither a local folder nor to be had from the hub: {first_line(error)}") from error
 
 
 def _read_layout(folder: Path) -> _Layout:
     """Pooling and head of a `Transformer -> Pooling -> Dense(D, 1, Identity)` folder; anything else is refused."""
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     expected = "a CrossEncoder folder of Transformer, Pooling, Dense as `headtail train` writes it"
@@ -321,23 +326,23 @@ def _read_layout(folder: Path) -> _Layout:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         kinds = [module["type"].rsplit(".", 1)[-1] for module in modules]
         if kinds != ["Transformer", "Pooling", "Dense"]:
-            raise ModelError(f"{folder}: expected {expected}, found {', '.join(kinds)}; other cross-encoders: `--ranker` of rerank")
+            raise ModelError(f"{folder}: expected {expected}, found {', '.join(kinds)}; other cross-encoders: cross:{folder}")
         pooling = json.loads((folder / modules[1]["path"] / "config.json").read_text(encoding="utf-8"))
         dense = json.loads((folder / modules[2]["path"] / "config.json").read_text(encoding="utf-8"))
         weights = load_file(folder / modules[2]["path"] / "model.safetensors")
-        head = {key.removeprefix("linear."): tensor.float() for key, tensor in weights.items()}
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: expected {expected}, found no {Path(str(error.filename)).name}") from error
-    except (ValueError, KeyError) as error:
-        raise ModelError(f"{folder}: expected {expected}, found a damaged file: {error}") from error
-    if dense.get("out_features") != 1 or not dense.get("activation_function", "").endswith("Identity"):
-        outputs = dense.get("out_features")
+        head = {key.removeprefix("linear."): weights[key].float() for key in ("linear.weight", "linear.bias")}
+        outputs, activation = dense["out_features"], str(dense["activation_function"])
+        name = _pooling_name(folder, pooling["pooling_mode"])
+    except FileNotFoundError as error:    # safetensors' own carries the path in its text alone
+        raise ModelError(f"{folder}: expected {expected}, found no {Path(error.filename or 'model.safetensors').name}") from error
+    except (ValueError, LookupError, TypeError, OSError, SafetensorError) as error:    # no JSON, or JSON of another shape
+        raise ModelError(f"{folder}: expected {expected}, found a damaged file: {first_line(error)}") from error
+    if outputs != 1 or not activation.endswith("Identity"):
         raise ModelError(f"{folder}: expected {expected}, found a head of {outputs} outputs or with an activation")
-    return _Layout(_pooling_name(folder, pooling), head)
+    return _Layout(name, head)
 
 
-def _pooling_name(folder: Path, config: Mapping[str, Any]) -> str:
-    found = config.get("pooling_mode")
+def _pooling_name(folder: Path, found: str) -> str:
     ours = {stock: name for name, stock in STOCK_POOLINGS.items()}
     if found not in ours:
         raise ModelError(f"{folder}: expected a pooling of {', '.join(ours)}, found {found!r}")
