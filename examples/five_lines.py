@@ -29,7 +29,7 @@ def main(encoder: str, steps: int, runs_folder: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="minilm", help="minilm, a hub name or a folder")
-    parser.add_argument("--steps", type=int, default=160)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--runs-folder", default=str(Path("runs") / "example"))
     given = parser.parse_args()
     main(given.encoder, given.steps, given.runs_folder)

@@ -212,7 +212,7 @@ def report(
 def demo(
     encoder: Annotated[str, typer.Option("--encoder", help="minilm, google-t5/t5-small or other hub names, a folder")] = "minilm",
     seed: Annotated[int, typer.Option("--seed")] = 0,
-    steps: Annotated[int | None, typer.Option("--steps", help="of training; 160 unless said", min=1)] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="of training; 200 unless said", min=1)] = None,
     runs_folder: Annotated[Path, typer.Option("--runs-folder")] = Path("runs"),
 ) -> None:
     """headtail demo: the main job on the built-in collection, offline, in a few minutes."""

@@ -29,6 +29,7 @@ class SourceConfig(StrictModel):
     name: str                             # pydocs, a folder, beir:FOLDER or irds:NAME
     split: str = "train"
     run: Path | None = None               # a TREC run to draw negatives from; none: BM25 makes one
+    only: Intent | None = None            # queries of this intent alone: a second source can give them more weight
     repeat: PositiveInt = 1               # times each query stands in an epoch
     intent: Intent | None = None          # overrides what the data set says of itself
     relevant_from: PositiveInt | None = None
@@ -66,6 +67,7 @@ class ListsConfig(StrictModel):
     positives: PositiveInt = 1            # of one list, at most
     depth: tuple[PositiveInt, PositiveInt] = (1, 100)    # ranks of the first stage that give negatives
     source: Literal["run", "judged"] = "run"    # "judged" where unjudged docs are unknown, as in shops
+    found_only: bool = False              # only positives that the first stage found, as in what will be re-ranked
     skip_empty: bool = False              # leave out queries without a negative instead of stopping
 
 

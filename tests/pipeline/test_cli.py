@@ -7,10 +7,10 @@ import re
 import shutil
 
 import pytest
+from tests.world import QUERIES, write_config, write_t5, write_world
 
 from headtail import cli
 from headtail.data import formats
-from tests.world import QUERIES, write_config, write_t5, write_world
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+from tests.world import write_t5
 
 from headtail.pipeline import demo as demo_module
 from headtail.pipeline.demo import demo, demo_config
-from tests.world import write_t5
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "five_lines.py"
 

@@ -27,6 +27,8 @@ class TrainingLists:
         positives: judged positives in a list at most.
         depth: negatives come from ranks depth[0] to depth[1] of the run, counted from 1.
         source: "run", or "judged" to use judged docs alone (for collections whose unjudged docs are unknown).
+        found_only: only positives that stand in the run, as when the run's docs are re-ranked. With the others a ranker
+            learns that what answers a query looks unlike it, since every negative was found by its words.
         skip_empty: leave out queries that have a positive but no negative; else they are an error.
 
     Raises:
@@ -46,18 +48,20 @@ class TrainingLists:
         depth: tuple[int, int] = (1, 100),
         source: str = "run",
         seed: int = 0,
+        found_only: bool = False,
         skip_empty: bool = False,
     ) -> None:
         _check(size, positives, depth, source)
         self.queries, self.qrels, self.run, self.texts = queries, qrels, run, texts
         self.size, self.positives, self.depth, self.source, self.seed = size, positives, depth, source, seed
+        self.found_only = found_only
         judged = [query_id for query_id in queries if query_id in qrels]
-        usable = [query_id for query_id in judged if any(label > 0 for label in qrels[query_id].values())]
+        usable = [query_id for query_id in judged if self._positives(query_id)]
         self.without_positive = len(queries) - len(usable)
         if not usable:
             raise HeadtailError(
-                f"no list has a positive: of {len(queries)} queries, {len(judged)} are judged and none has a label above 0;"
-                " check that queries and qrels belong together"
+                f"no list has a positive: of {len(queries)} queries, {len(judged)} are judged and none has a label above 0"
+                f"{' on a doc of the run' if found_only else ''}; check that queries and qrels belong together"
             )
         empty = [query_id for query_id in usable if not self._negatives(query_id)]
         if empty and (not skip_empty or len(empty) == len(usable)):
@@ -76,7 +80,7 @@ class TrainingLists:
         query_id = self.query_ids[index]
         rng = random.Random(f"{self.seed}:{epoch}:{query_id}")
         labels = self.qrels[query_id]
-        chosen = self._sample(rng, sorted(doc_id for doc_id, label in labels.items() if label > 0), self.positives)
+        chosen = self._sample(rng, self._positives(query_id), self.positives)
         chosen += self._sample(rng, self._negatives(query_id), self.size - len(chosen))
         ranks = {doc.doc_id: rank for rank, doc in enumerate(self.run.get(query_id, ()))}
         chosen.sort(key=lambda doc_id: (ranks.get(doc_id, len(ranks)), doc_id))
@@ -85,6 +89,13 @@ class TrainingLists:
             tuple(Doc(doc_id, self.texts[doc_id]) for doc_id in chosen),
             tuple(float(max(labels.get(doc_id, 0), 0)) for doc_id in chosen),
         )
+
+    def _positives(self, query_id: str) -> list[str]:
+        positives = sorted(doc_id for doc_id, label in self.qrels[query_id].items() if label > 0)
+        if not self.found_only:
+            return positives
+        found = {doc.doc_id for doc in self.run.get(query_id, ())}
+        return [doc_id for doc_id in positives if doc_id in found]
 
     def _negatives(self, query_id: str) -> list[str]:
         labels = self.qrels[query_id]

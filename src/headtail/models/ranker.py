@@ -152,7 +152,8 @@ class Ranker(nn.Module):
     def _scores(self, encoder: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
         hidden = encoder(**inputs).last_hidden_state                                 # [N, T, D]
         with torch.autocast(hidden.device.type, enabled=False):                      # head and scores: always fp32
-            pooled = POOLINGS[self.pooling](hidden.float(), inputs["attention_mask"])    # [N, D]
+            hidden = hidden.to(self.head.weight.dtype)
+            pooled = POOLINGS[self.pooling](hidden, inputs["attention_mask"])        # [N, D]
             scores: Tensor = self.head(self.dropout(pooled)).squeeze(-1)             # [N]
         return scores
 

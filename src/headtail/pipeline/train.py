@@ -114,13 +114,23 @@ def training_lists(settings: Config, track: Track = silent) -> MixedLists:
     sources = []
     for source in settings.train:
         dataset = load_dataset(source.name, intent=source.intent, relevant_from=source.relevant_from)
-        queries, qrels = dataset.queries(source.split), dataset.qrels(source.split)
-        judged = {query_id: query for query_id, query in queries.items() if query_id in qrels}
+        judged = _judged_queries(dataset, source)
         run = _first_stage(dataset, judged, source.run, settings.lists.depth[1], track)
         options = settings.lists.model_dump()
-        lists = TrainingLists(judged, qrels, run, dataset.collection, seed=settings.training.seed, **options)
+        lists = TrainingLists(judged, dataset.qrels(source.split), run, dataset.collection, seed=settings.training.seed, **options)
         sources.append((lists, source.repeat))
     return MixedLists(sources, seed=settings.training.seed)
+
+
+def _judged_queries(dataset: Dataset, source: SourceConfig) -> dict[str, Query]:
+    queries, qrels, intents = dataset.queries(source.split), dataset.qrels(source.split), dataset.intents(source.split)
+    chosen = {query_id: query for query_id, query in queries.items() if query_id in qrels}
+    if source.only is not None:
+        chosen = {query_id: query for query_id, query in chosen.items() if intents[query_id] == source.only}
+    if not chosen:
+        wanted = "judged query" if source.only is None else f"judged query of intent {source.only!r}"
+        raise HeadtailError(f"data set {source.name!r}, split {source.split!r}: no {wanted} to train on")
+    return chosen
 
 
 def _first_stage(dataset: Dataset, queries: Mapping[str, Query], run: Path | None, k: int, track: Track) -> Run:

@@ -1,0 +1,212 @@
+"""The loop on a tiny T5: exact gradients, the best model kept, Ctrl-C, and what stops it."""
+
+import itertools
+import json
+import math
+import os
+import signal
+
+import pytest
+import torch
+from tests.world import DOCS, write_t5
+
+from headtail.errors import TrainingError
+from headtail.losses import LOSSES
+from headtail.models.ranker import Ranker
+from headtail.records import Doc, Query, RankedList
+from headtail.training.diagnostics import separation
+from headtail.training.gradient_cache import cached_backward, joint_backward
+from headtail.training.ledger import Ledger, read_ledger
+from headtail.training.loop import Validation, build_batch, train
+from headtail.training.optimizer import build_optimizer
+from headtail.training.schedule import constant, linear
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return write_t5(tmp_path_factory.mktemp("encoder") / "t5")
+
+
+@pytest.fixture
+def ranker(encoder):
+    return Ranker.from_encoder(encoder, max_length=32, dropout=0.1)
+
+
+def ranked(query, *labels):
+    docs = tuple(Doc(doc_id, text) for doc_id, text in list(DOCS.items())[: len(labels)])
+    return RankedList(Query(query, query), docs, tuple(map(float, labels)))
+
+
+LISTS = [ranked("cold water", 0, 1, 0, 0, 2), ranked("apple", 1, 0), ranked("the cat", 0, 0, 0)]    # the last: nothing relevant
+
+
+def stream():
+    return itertools.cycle(LISTS)
+
+
+def gradients(ranker, backward, loss_fn, budget):
+    batch = build_batch(ranker, LISTS, budget)
+    ranker.zero_grad()
+    torch.manual_seed(1)
+    loss, parts = backward(
+        lambda number: ranker(**batch.pairs[number].inputs),
+        len(batch.pairs),
+        lambda parts: loss_fn(batch.scores(parts), batch.labels, batch.mask),
+    )
+    return loss, batch.scores(parts), [p.grad.clone() for p in ranker.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_cached_gradient_is_the_joint_one_with_dropout_on(name, ranker):
+    ranker.double().train()
+    joint = gradients(ranker, joint_backward, LOSSES[name], 40)
+    cached = gradients(ranker, cached_backward, LOSSES[name], 40)
+    assert joint[0].dtype == torch.float64
+    assert math.isclose(joint[0], cached[0], rel_tol=1e-12)
+    for a, b in zip(joint[2], cached[2], strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_the_gradient_of_small_batches_is_that_of_one_large_batch(ranker):
+    ranker.double().eval()
+    large = gradients(ranker, joint_backward, LOSSES["hybrid"], 10_000)
+    small = gradients(ranker, cached_backward, LOSSES["hybrid"], 1)
+    assert len(build_batch(ranker, LISTS, 1).pairs) == 10
+    for a, b in zip(large[2], small[2], strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+def test_a_planted_fault_in_the_cache_is_seen(ranker):
+    """Without the random state of each batch put back, dropout drops other units and the gradient differs."""
+    ranker.double().train()
+
+    def forgetful(score_batch, batches, loss_of):
+        with torch.no_grad():
+            scores = [score_batch(number) for number in range(batches)]
+        leaves = [part.detach().requires_grad_(True) for part in scores]
+        loss = loss_of(leaves)
+        loss.backward()
+        for number, leaf in enumerate(leaves):
+            score_batch(number).backward(leaf.grad)
+        return loss.detach(), scores
+
+    joint = gradients(ranker, joint_backward, LOSSES["hybrid"], 40)
+    wrong = gradients(ranker, forgetful, LOSSES["hybrid"], 40)
+    assert max((a - b).abs().max() for a, b in zip(joint[2], wrong[2], strict=True)) > 1e-6
+
+
+def test_scores_of_lists_of_different_length_stand_in_their_places(ranker):
+    ranker.eval()
+    batch = build_batch(ranker, LISTS, 40)
+    with torch.no_grad():
+        scores = batch.scores([ranker(**pairs.inputs) for pairs in batch.pairs])    # [3, 5]
+    assert batch.mask.tolist() == [[True] * 5, [True] * 2 + [False] * 3, [True] * 3 + [False] * 2]
+    assert scores[~batch.mask].abs().sum() == 0
+    for row, one in enumerate(LISTS):
+        alone = ranker.score([(one.query.text, doc.text) for doc in one.docs], precision="fp32")
+        assert scores[row, : len(alone)].tolist() == pytest.approx(alone.tolist(), abs=1e-5)
+
+
+def test_learning_lowers_the_loss_and_the_ledger_tells(ranker, tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    rates = {"encoder_lr": 1e-2, "head_lr": 1e-2, "embedding_lr": 1e-2}
+    result = train(ranker, stream(), LOSSES["hybrid"], steps=60, lists_per_step=3, optimizer=rates, ledger=ledger, log_every=20)
+    records = read_ledger(ledger.path)
+    assert [record["step"] for record in records] == [20, 40, 60]
+    assert records[-1]["loss"] < 0.6 < records[0]["loss"]
+    assert records[-1]["separation"] > records[0]["separation"]
+    assert {"gradient_norm", "lr_encoder", "lr_head", "lr_embeddings", "lists_per_second"} <= set(records[0])
+    assert (result.steps, result.interrupted) == (60, False)
+
+
+def test_the_best_validation_is_kept_and_of_two_equals_the_earlier(ranker):
+    values, saved = iter([0.3, 0.5, 0.5, 0.2]), []
+    result = train(
+        ranker, stream(), LOSSES["softmax"], steps=8, lists_per_step=1, validate_every=2, best_by="RR@10",
+        validate=lambda: Validation({"RR@10": next(values)}), save_best=lambda step, found: saved.append((step, found.measures)),
+    )
+    assert saved == [(2, {"RR@10": 0.3}), (4, {"RR@10": 0.5})]
+    assert (result.best_step, result.best.measures["RR@10"]) == (4, 0.5)
+
+
+def test_without_validation_the_last_model_is_saved(ranker):
+    saved = []
+    train(ranker, stream(), LOSSES["bce"], steps=2, lists_per_step=1, save_best=lambda step, found: saved.append((step, found)))
+    assert saved == [(2, None)]
+
+
+def test_ctrl_c_finishes_the_step_validates_and_keeps_the_best(ranker):
+    before, saved = signal.getsignal(signal.SIGINT), []
+
+    def on_step(now):
+        if now["step"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = train(
+        ranker, stream(), LOSSES["hybrid"], steps=100, lists_per_step=1, on_step=on_step, best_by="x",
+        validate=lambda: Validation({"x": 1.0}), save_best=lambda step, found: saved.append(step),
+    )
+    assert (result.steps, result.interrupted, saved) == (3, True, [3])
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_stops_at_once(ranker):
+    def on_step(now):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(ranker, stream(), LOSSES["hybrid"], steps=9, lists_per_step=1, on_step=on_step)
+
+
+def test_a_loss_that_is_nan_and_an_unknown_measure_stop_with_one_line(ranker):
+    with pytest.raises(TrainingError, match="the loss is nan at step 1; lower the learning rates"):
+        train(ranker, stream(), lambda s, y, m: s.sum() * float("nan"), steps=2)
+    with pytest.raises(TrainingError, match="unknown measure to choose the best by 'RR@1', did you mean 'RR@10'"):
+        train(ranker, stream(), LOSSES["bce"], steps=1, validate=lambda: Validation({"RR@10": 1.0}), best_by="RR@1")
+
+
+def test_each_part_has_its_own_learning_rate(ranker):
+    start = {name: [p.detach().clone() for p in members] for name, members in ranker.parts().items()}
+    rates = {"embedding_lr": 0.0, "encoder_lr": 1e-3, "head_lr": 1e-3}
+    train(ranker, stream(), LOSSES["hybrid"], steps=2, lists_per_step=3, optimizer=rates)
+    moved = {
+        name: any(not torch.equal(a, b) for a, b in zip(start[name], members, strict=True))
+        for name, members in ranker.parts().items()
+    }
+    assert moved == {"embeddings": False, "encoder": True, "head": True}
+
+
+def test_norms_and_biases_are_not_decayed(ranker):
+    groups = build_optimizer(ranker.parts(), weight_decay=0.1).param_groups
+    for group in groups:
+        assert all((p.ndim >= 2) == (group["weight_decay"] == 0.1) for p in group["params"])
+    assert sum(len(group["params"]) for group in groups) == sum(map(len, ranker.parts().values()))
+    assert {group["betas"] for group in groups} == {(0.9, 0.97)}
+
+
+def test_schedules_by_hand():
+    assert [linear(step, steps=6, warmup=2) for step in range(7)] == pytest.approx([1 / 3, 2 / 3, 1, 0.75, 0.5, 0.25, 0])
+    assert [constant(step, steps=6, warmup=2) for step in range(5)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1])
+
+
+def test_separation_by_hand():
+    scores = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 9.0]])
+    labels = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])    # the second list has nothing relevant
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    assert separation(scores, labels, mask) == {"separation": 1.5, "wrong_pairs": 0.0}
+    assert math.isnan(separation(scores[1:], labels[1:], mask[1:])["separation"])
+
+
+def test_the_ledger_keeps_lines_writes_nan_as_null_and_forgives_a_cut_last_line(tmp_path):
+    ledger = Ledger(tmp_path / "deep" / "ledger.jsonl")
+    ledger.write("train", 1, loss=float("nan"), parts={"head": float("inf")})
+    Ledger(ledger.path).write("train", 2, loss=0.5)
+    assert read_ledger(ledger.path) == [
+        {"kind": "train", "step": 1, "loss": None, "parts": {"head": None}},
+        {"kind": "train", "step": 2, "loss": 0.5},
+    ]
+    with ledger.path.open("a") as file:
+        file.write(json.dumps({"kind": "train"})[:-3])
+    assert len(read_ledger(ledger.path)) == 2
+    assert read_ledger(tmp_path / "none.jsonl") == []
