@@ -34,6 +34,11 @@ class SourceConfig(StrictModel):
     intent: Intent | None = None          # overrides what the data set says of itself
     relevant_from: PositiveInt | None = None
 
+    def told(self) -> str:
+        """For a page or a card: pydocs train, browse alone, 4 times."""
+        alone = f", {self.only} alone" if self.only else ""
+        return f"{self.name} {self.split}{alone}{f', {self.repeat} times' if self.repeat > 1 else ''}"
+
 
 class ValidationConfig(StrictModel):
     """What the best model is chosen by: re-ranking part of a dev split, as a test would."""

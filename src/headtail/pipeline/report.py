@@ -18,7 +18,7 @@ from headtail.report.side_by_side import choose_queries, side_by_side
 from headtail.training.ledger import read_ledger
 
 SHOWN = 20                 # queries side by side
-MEASURES = ("RR@10", "nDCG@5", "nDCG@10", "R@50")
+MEASURES = ("RR@10", "nDCG@5", "nDCG@10")
 CHOSEN_BY = "nDCG@5"       # queries to look at are chosen by how much this changed
 
 
@@ -72,7 +72,6 @@ def report(
             notes=chosen.notes,
         ),
         shown_rule=chosen.rule,
-        notes=[dataset.note] if dataset.note else [],
     )
 
 
@@ -126,7 +125,7 @@ def _facts(settings: Config, folder: Path, runs: Sequence[Run]) -> list[tuple[st
     facts = [
         ("encoder", f"{settings.ranker.encoder}, {settings.ranker.pooling} pooling"),
         ("loss", ", ".join([settings.loss.name, *(f"{key} {value}" for key, value in settings.loss.options.items())])),
-        ("trained on", ", ".join(f"{source.name} ({source.split})" for source in settings.train)),
+        ("trained on", "; ".join(source.told() for source in settings.train)),
         ("lists", f"{settings.training.lists_per_step} a step, {settings.lists.size} docs each"),
         ("seed", str(settings.training.seed)),
     ]

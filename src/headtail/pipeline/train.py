@@ -249,7 +249,7 @@ def _train(
 
 def model_card(settings: Config, step: int, found: Validation | None) -> str:
     """The README.md of the saved folder."""
-    sources = ", ".join(f"{source.name} ({source.split})" for source in settings.train)
+    sources = "; ".join(source.told() for source in settings.train)
     figures = "not validated" if found is None else ", ".join(f"{name} {value:.3f}" for name, value in found.measures.items())
     encoder = Path(settings.ranker.encoder).name
     return f"""---
