@@ -44,15 +44,15 @@ def real_pairs(folder: Path, count: int) -> list[tuple[str, str]]:
 
 
 def t5_small(folder: Path, texts: list[str]) -> Path:
-    """A T5 of t5-small's size with random weights, and a tokenizer of 8,000 pieces learned from the pairs."""
+    """A T5 of t5-small's size with random weights, and a tokenizer of up to 8,000 pieces learned from the pairs."""
     import json
 
     import sentencepiece
 
     folder.mkdir()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_prefix=str(folder / "spiece"), vocab_size=8000, pad_id=0, eos_id=1, unk_id=2,
-        bos_id=-1, pad_piece="<pad>", normalization_rule_name="nmt_nfkc", minloglevel=2,
+        sentence_iterator=iter(texts), model_prefix=str(folder / "spiece"), vocab_size=8000, hard_vocab_limit=False,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, pad_piece="<pad>", normalization_rule_name="nmt_nfkc", minloglevel=2,
     )
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 100}))
     torch.manual_seed(0)
