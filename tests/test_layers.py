@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "headtail"
 LAYERS = (
-    {"records", "config", "errors", "progress"},
+    {"records", "config", "errors", "files", "progress"},
     {"data"},
     {"models", "losses", "retrieval", "evaluation"},
     {"training", "scoring"},

@@ -9,8 +9,7 @@ import shutil
 import pytest
 from tests.world import QUERIES, write_config, write_t5, write_world
 
-from headtail import cli
-from headtail.data import formats
+from headtail import cli, files
 
 
 @pytest.fixture(scope="session")
@@ -300,7 +299,7 @@ def test_no_room_on_disk_leaves_what_stood_there(base, refused, tmp_path, monkey
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(formats.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     assert "no room on disk" in refused("retrieve", "--data", base / "world", "--split", "test", "-o", run)
     assert run.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["r.trec"]

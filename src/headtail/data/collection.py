@@ -29,8 +29,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from headtail.data.formats import PathLike, clear_disk_errors, nearest_file, read_collection
+from headtail.data.formats import nearest_file, read_collection
 from headtail.errors import DataError, HeadtailError, shorten
+from headtail.files import PathLike, clear_disk_errors
 from headtail.records import Doc
 
 FORMAT_VERSION = 1

@@ -4,37 +4,28 @@ A reader either returns everything a file holds or raises a `DataError` that nam
 UTF-8; a line ends in LF or CRLF; one byte order mark at the very start of a file is skipped; an id is one word (TREC
 files are split at white space, so no other id could stand in them); no text is empty; no file is empty.
 
-A writer fills a temporary file beside its target and renames it at the end, so a full disk or a killed process never
-harms what stood there before. The same content gives the same bytes, gzip included.
+A writer writes the whole file or nothing (see `headtail.files`); the same content gives the same bytes, gzip included.
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import errno
 import gzip
-import io
 import json
 import math
-import os
-import secrets
 import zlib
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TextIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from headtail.errors import DataError, HeadtailError, shorten
+from headtail.files import PathLike, atomic_writer, is_gzip
 from headtail.records import Doc, Query, Run, as_float32
 
 BOM = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
-GZIP_LEVEL = 6    # level 9 takes about twice the time for 1 % fewer bytes
 BEIR_QRELS_HEADER = ["query-id", "corpus-id", "score"]
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 ONE_WORD = "an id is one word: TREC files are split at white space"
-
-PathLike = str | os.PathLike[str]
 
 
 class TextTriple(NamedTuple):
@@ -82,15 +73,11 @@ def numbered_lines(path: PathLike) -> Iterator[tuple[int, str]]:
 
 def _open_to_read(path: PathLike) -> BinaryIO:
     try:
-        return cast(BinaryIO, gzip.open(path, "rb")) if _is_gzip(path) else Path(path).open("rb")
+        return cast(BinaryIO, gzip.open(path, "rb")) if is_gzip(path) else Path(path).open("rb")
     except FileNotFoundError:
         raise DataError(path, expected="a file", found="none", hint=nearest_file(path)) from None
     except OSError as error:
         raise HeadtailError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _is_gzip(path: PathLike) -> bool:
-    return Path(path).suffix == ".gz"
 
 
 def nearest_file(path: PathLike) -> str:
@@ -459,76 +446,6 @@ def read_top1000(path: PathLike) -> Iterator[Candidate]:
 
 
 # ---- writing
-
-
-@contextlib.contextmanager
-def atomic_writer(path: PathLike) -> Iterator[TextIO]:
-    """Open `path` to be written whole or not at all: `with atomic_writer("a/b.tsv.gz") as out: out.write(...)`.
-
-    Text goes in as UTF-8 with LF line ends, through gzip where the suffix is `.gz`, into a temporary file of the same
-    folder (made if missing), which takes the target's place when the block ends well and is removed when it does not.
-
-    Raises:
-        HeadtailError: no room on disk, a target that is no regular file, a folder that cannot be written.
-    """
-    target = Path(os.path.realpath(path))    # a link stays a link, its target is replaced
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with clear_disk_errors(path):
-            with _create(path, target, temporary) as raw:
-                with _text_into(raw, _is_gzip(path)) as out:
-                    yield out
-                raw.flush()
-                os.fsync(raw.fileno())    # the name must not reach the disk before the bytes
-            temporary.replace(target)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _create(path: PathLike, target: Path, temporary: Path) -> BinaryIO:
-    if target.exists() and not target.is_file():
-        raise HeadtailError(f"cannot write {path}: it is no regular file")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return temporary.open("xb")
-    except OSError as error:
-        if error.errno in NO_ROOM:
-            raise
-        raise HeadtailError(f"cannot write {path}: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def _text_into(raw: BinaryIO, zipped: bool) -> Iterator[TextIO]:
-    """A text layer on `raw`, which it leaves open; gzip without name and time, so that equal texts give equal bytes."""
-    binary: Any = gzip.GzipFile("", "wb", GZIP_LEVEL, raw, mtime=0) if zipped else raw
-    text = io.TextIOWrapper(binary, encoding="utf-8", newline="\n")
-    try:
-        yield text
-        text.detach()
-        if zipped:
-            binary.close()
-    except BaseException:    # let go of both layers without a second error; the first is on its way
-        with contextlib.suppress(OSError, ValueError):
-            text.detach()
-        if zipped:
-            with contextlib.suppress(OSError, ValueError):
-                binary.close()
-        raise
-
-
-@contextlib.contextmanager
-def clear_disk_errors(path: PathLike) -> Iterator[None]:
-    """Turn a full disk and text that is no UTF-8, met while `path` is written, into one line."""
-    try:
-        yield
-    except UnicodeEncodeError as error:
-        half = shorten(error.object)
-        raise HeadtailError(f"cannot write {path}: {half} holds half a character, which UTF-8 lacks") from None
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise HeadtailError(f"no room on disk: {path} was not written, what stood there is untouched") from None
 
 
 def _write_lines(lines: Iterable[str], path: PathLike) -> None:

@@ -30,8 +30,9 @@ from hashlib import blake2b
 from pathlib import Path
 
 from headtail.data.collection import building, cache_root, publish
-from headtail.data.formats import atomic_writer, write_collection, write_qrels, write_queries
+from headtail.data.formats import write_collection, write_qrels, write_queries
 from headtail.errors import HeadtailError
+from headtail.files import atomic_writer
 from headtail.records import BROWSE, QUESTION, Doc, Query
 
 PYDOCS_VERSION = 1    # raise it when the same Python would give other files

@@ -13,10 +13,11 @@ import torch
 
 from headtail.config import Config, SourceConfig, load_config, to_toml
 from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import atomic_writer, read_run, write_run
+from headtail.data.formats import read_run, write_run
 from headtail.data.lists import MixedLists, TrainingLists
 from headtail.errors import ConfigError, HeadtailError
 from headtail.evaluation.evaluate import evaluate as evaluate_run
+from headtail.files import atomic_writer
 from headtail.losses import check_loss
 from headtail.models.off_the_shelf import resolve_name
 from headtail.models.precision import body_dtype, default_device

@@ -6,10 +6,7 @@ The page loads nothing, works without JavaScript, and treats every text that cam
 from __future__ import annotations
 
 import base64
-import contextlib
-import errno
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from headtail.errors import HeadtailError
+from headtail.files import PathLike, atomic_writer
 from headtail.report import charts
 from headtail.report.charts import Chart, training_charts
 from headtail.report.side_by_side import ShownDoc, ShownQuery, ShownRanking
@@ -80,7 +77,7 @@ class _Shown:
 
 
 def write_report(
-    path: str | os.PathLike[str],
+    path: PathLike,
     *,
     title: str,
     subtitle: str = "",
@@ -110,7 +107,9 @@ def write_report(
         title=title, subtitle=subtitle, facts=facts, tables=tables, ledger=ledger, shown=shown, notes=notes,
         shown_rule=shown_rule, best_by=best_by,
     )    # fmt: skip
-    return _write_atomically(Path(path), page.encode("utf-8"))
+    with atomic_writer(path) as out:
+        out.write(page)
+    return Path(path)
 
 
 def render_report(
@@ -235,25 +234,3 @@ def highlight(text: str, pattern: re.Pattern[str] | None) -> Markup:
         pieces += [escape(text[at : match.start()]), Markup("<mark>{}</mark>").format(match.group())]
         at = match.end()
     return Markup("").join([*pieces, escape(text[at:])])
-
-
-def _write_atomically(path: Path, content: bytes) -> Path:
-    """Into a new file beside it, to disk, then in place of the old one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise HeadtailError(
-                f"no room on disk: {path} needs {len(content) // 1024 + 1:,} KiB; free some and write the report again"
-            ) from error
-        raise HeadtailError(f"cannot write the report {path}: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):    # what went wrong above is what to tell
-            beside.unlink(missing_ok=True)
-    return path
