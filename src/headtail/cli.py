@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from headtail import __version__
 from headtail.errors import HeadtailError
 
 app = typer.Typer(
@@ -44,6 +45,21 @@ RelevantFrom = Annotated[
     int | None,
     typer.Option("--relevant-from", help="smallest label that counts as relevant where a measure knows only yes and no"),
 ]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"headtail {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def headtail(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself; its help stands in `app`."""
 
 
 @data_app.command("list")

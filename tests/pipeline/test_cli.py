@@ -303,3 +303,9 @@ def test_no_room_on_disk_leaves_what_stood_there(base, refused, tmp_path, monkey
     assert "no room on disk" in refused("retrieve", "--data", base / "world", "--split", "test", "-o", run)
     assert run.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["r.trec"]
+
+
+def test_the_version_is_the_packages(headtail):
+    from headtail import __version__
+
+    assert headtail("--version") == (0, f"headtail {__version__}\n", "")
