@@ -30,7 +30,7 @@ def test_an_empty_ledger_draws_nothing():
 
 def test_three_charts_with_their_readings():
     loss, separation, measures = training_charts(OVERFIT)
-    assert "Validation loss is lowest, .400, at step 20, and rises after it to .600 at step 30: a sign of over-fitting." in loss.reading
+    assert "Validation loss is lowest, .400, at step 20, and rises after it to .600 at step 30: over-fitting if" in loss.reading
     assert "in validation it stays at .400" in separation.reading
     assert measures.reading == "RR is best, .400, at step 20 of 30; at the last step it is .350."
     assert "best, step 20" in measures.svg

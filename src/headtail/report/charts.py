@@ -318,7 +318,10 @@ def _read_validation_loss(validation: Sequence[Point]) -> str:
         return f"{start}, the last one: it had not begun to rise."
     spread = max(value for _, value in validation) - low
     if last - low > 0.1 * spread:    # less is noise on the scale of what was seen
-        return f"{start}, and rises after it to {_number(last)} at step {last_step:,.0f}: a sign of over-fitting."
+        return (
+            f"{start}, and rises after it to {_number(last)} at step {last_step:,.0f}:"
+            " over-fitting if the dev measures fall as well, over-confidence if they still rise."
+        )
     return f"{start}, and stays close to it until step {last_step:,.0f} ({_number(last)})."
 
 
