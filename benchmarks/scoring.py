@@ -87,7 +87,7 @@ def compare(name: str, ranker: Ranker, folder: Path, pairs: list[tuple[str, str]
 
 def matrix_rate(dtype: torch.dtype) -> float:
     """Floating-point operations per second of a large matrix product: the limit of the machine."""
-    a = torch.randn(2048, 2048).to(dtype)
+    a = torch.randn(2048, 2048).to(default_device(), dtype)
     best = min(_timed(lambda: a @ a) for _ in range(8))
     return 2 * 2048**3 / best
 
@@ -95,6 +95,8 @@ def matrix_rate(dtype: torch.dtype) -> float:
 def _timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - started
 
 

@@ -46,7 +46,7 @@ BAD = {
     "nmae=x": "unknown key 'nmae', did you mean 'name'?",
     "optimizer.beta3=1": "unknown key 'optimizer.beta3', did you mean 'beta2'?",
     "train.0.splt=dev": "did you mean 'split'?",
-    "optimizer.beta2=2": "optimizer.beta2: Input should be less than or equal to 1, found 2",
+    "optimizer.beta2=2": "optimizer.beta2: Input should be less than 1, found 2",
     "train.7.split=dev": "expected a position below 1, found '7'",
     "training.steps.more=1": "'steps' holds a value, not a table",
     "=3": "expected key=value",

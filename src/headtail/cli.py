@@ -283,6 +283,10 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         sys.exit(130)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":    # torch's own, asked by name so that --help loads no torch
+            raise
+        _fail(f"the accelerator's memory is full: {error}; lower training.token_budget, or set training.gradient_cache=true")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())    # the reader has left; say nothing at exit
         sys.exit(1)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
 from pydantic import ValidationError as PydanticError
 
 from headtail.errors import ConfigError
@@ -32,7 +32,7 @@ class SourceConfig(StrictModel):
     only: Intent | None = None            # queries of this intent alone: a second source can give them more weight
     repeat: PositiveInt = 1               # times each query stands in an epoch
     intent: Intent | None = None          # overrides what the data set says of itself
-    relevant_from: PositiveInt | None = None
+    relevant_from: PositiveInt | None = None    # of measures; a loss sees every label as it is
 
     def told(self) -> str:
         """For a page or a card: pydocs train, browse alone, 4 times."""
@@ -89,7 +89,7 @@ class OptimizerConfig(StrictModel):
     embedding_lr: NonNegativeFloat = 5e-6    # pretrained and the easiest part to damage
     encoder_lr: NonNegativeFloat = 5e-5      # pretrained
     head_lr: NonNegativeFloat = 2e-4         # starts from random weights
-    beta2: Fraction = 0.97                   # second moment looks back about 1 / (1 - beta2) = 33 steps
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.97                   # second moment looks back about 1 / (1 - beta2) = 33 steps
     weight_decay: NonNegativeFloat = 0.01    # matrices only
 
 
@@ -107,11 +107,18 @@ class TrainingConfig(StrictModel):
     log_every: PositiveInt = 10           # optimizer steps
     seed: int = 0
 
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _no_fp16(cls, value: Any) -> Any:
+        if value in ("fp16", "float16", "half"):
+            raise ValueError("fp16 is refused: T5's feed-forward activations exceed its largest number, 65,504; use bf16 or fp32")
+        return value
+
 
 class Config(StrictModel):
     """A training run; its folder is `runs_folder/name`."""
 
-    name: str = Field(pattern=r"^[\w.-]+$")
+    name: str = Field(pattern=r"^\w[\w.-]*$")
     runs_folder: Path = Path("runs")
     train: tuple[SourceConfig, ...] = Field(min_length=1)
     validation: ValidationConfig = ValidationConfig()

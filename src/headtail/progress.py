@@ -45,7 +45,7 @@ class Meter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if (self.terminal and self.shown > self.started) or self.shown > self.started:
+        if self.shown > self.started:
             self._show(end="\n")
 
     def advance(self, count: int, note: str = "") -> None:

@@ -10,8 +10,6 @@ import numpy as np
 from headtail.errors import HeadtailError
 from headtail.records import Query, Run, ScoredDoc, Texts
 
-MISSING = ("error", "skip")
-
 
 class ScoresPairs(Protocol):
     """What re-ranking asks of a ranker: scores [N] of N (query, doc) text pairs, in their order."""
@@ -77,7 +75,7 @@ def rerank(
         )
     candidates = run if depth is None else run.top(depth)
     wanted = [(query_id, doc.doc_id) for query_id, docs in candidates.items() for doc in docs]
-    _check_docs(run.name, wanted, texts)
+    check_docs(run.name, wanted, texts)
     scores = score_ids(ranker, wanted, queries, texts, **options)
     return Run(
         {
@@ -88,7 +86,8 @@ def rerank(
     )
 
 
-def _check_docs(name: str, wanted: Iterable[tuple[str, str]], texts: Texts) -> None:
+def check_docs(name: str, wanted: Iterable[tuple[str, str]], texts: Texts) -> None:
+    """Raise HeadtailError if a doc of the (query_id, doc_id) pairs has no text."""
     for query_id, doc_id in wanted:
         if doc_id not in texts:
             raise HeadtailError(

@@ -53,6 +53,12 @@ def test_the_longer_text_of_a_pair_is_cut(tokenizer):
         assert any(ids[start : start + len(whole)] == whole for start in range(len(ids)))
 
 
+def test_where_the_cut_leaves_tokens_to_spare_the_whole_text_counts(tokenizer):
+    doc = "bread" + " " * 4000 + "cold water"
+    whole = tokenizer("cat", doc)["input_ids"]
+    assert tokenize_pairs(tokenizer, ["cat", "cat"], ["ice", doc], max_length=30)["input_ids"][1] == whole
+
+
 def test_a_text_of_200_000_words_gives_the_ids_of_its_beginning(tokenizer):
     words = "the cat sleeps on the warm stove " * 30_000
     cut = words[: 64 * LONGEST_WORD]

@@ -28,7 +28,6 @@ def test_a_collection_maps_doc_id_to_text_in_file_order(built):
     assert list(built) == ["b", "a", "é"]
     assert list(built.docs()) == DOCS
     assert {doc_id: built[doc_id] for doc_id in built} == dict(DOCS)
-    assert built.get_many(["é", "b"]) == [DOCS[2], DOCS[0]]
     assert "a" in built
     assert "c" not in built
     assert 7 not in built

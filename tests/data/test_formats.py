@@ -20,10 +20,15 @@ from headtail.data.formats import (
     read_run,
     read_top1000,
     read_triples,
+    write_beir_corpus,
+    write_beir_queries,
     write_collection,
+    write_id_triples,
     write_qrels,
     write_queries,
     write_run,
+    write_top1000,
+    write_triples,
 )
 from headtail.errors import DataError, HeadtailError
 from headtail.records import Doc, Query, Run, ScoredDoc, as_float32
@@ -211,6 +216,9 @@ WRITE_ERRORS = [
     (lambda p: write_queries({"q": Query("q", "a\nb")}, p), r"query 'q' has the text 'a\nb'; a text is not empty and holds no tab and no line end"),
     (lambda p: write_qrels({"q": {"": 1}}, p), f"the id '' cannot stand in it; {ONE_WORD}"),
     (lambda p: write_run(Run({"q": [("d", float("inf"))]}), p), "query 'q', doc 'd' has the score inf; a run file holds finite numbers"),
+    (lambda p: write_beir_corpus([Doc("d1", " ")], p), "doc 'd1' has an empty text"),
+    (lambda p: write_triples([TextTriple("q", "a\tb", "c")], p), r"positive has the text 'a\tb'; a text is not empty and holds no tab and no line end"),
+    (lambda p: write_top1000([Candidate("q", "d 1", "q", "t")], p), f"the id 'd 1' cannot stand in it; {ONE_WORD}"),
     (lambda p: write_run(Run({"q": []}), p), "there is nothing to write"),
 ]
 
@@ -250,6 +258,30 @@ def test_any_queries_read_back(tmp_path, queries):
     queries = {query_id: Query(query_id, text) for query_id, text in queries.items()}
     write_queries(queries, tmp_path / "q.gz")
     assert read_queries(tmp_path / "q.gz") == queries
+
+
+@law
+@given(docs=st.lists(st.builds(Doc, ids, texts), min_size=1), suffix=st.sampled_from(SUFFIXES))
+def test_any_beir_files_read_back_with_single_spaces(tmp_path, docs, suffix):
+    write_beir_corpus(docs, tmp_path / f"corpus.jsonl{suffix}")
+    assert list(read_beir_corpus(tmp_path / f"corpus.jsonl{suffix}")) == [Doc(d.doc_id, " ".join(d.text.split())) for d in docs]
+    queries = {doc_id: Query(doc_id, text) for doc_id, text in docs}
+    write_beir_queries(queries, tmp_path / "queries.jsonl")
+    assert read_beir_queries(tmp_path / "queries.jsonl") == {q: Query(q, " ".join(text.split())) for q, text in queries.values()}
+
+
+@law
+@given(rows=st.lists(st.tuples(ids, ids, texts, texts), min_size=1))
+def test_any_triples_and_candidates_read_back(tmp_path, rows):
+    triples = [TextTriple(a, text, other) for a, _, text, other in rows]
+    write_triples(triples, tmp_path / "t")
+    assert list(read_triples(tmp_path / "t")) == triples
+    by_id = [IdTriple(a, b, a) for a, b, *_ in rows]
+    write_id_triples(by_id, tmp_path / "i.gz")
+    assert list(read_id_triples(tmp_path / "i.gz")) == by_id
+    candidates = [Candidate(*row) for row in rows]
+    write_top1000(candidates, tmp_path / "c")
+    assert list(read_top1000(tmp_path / "c")) == candidates
 
 
 @law

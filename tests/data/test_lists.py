@@ -52,6 +52,15 @@ def test_found_only_leaves_out_positives_that_the_run_lacks():
     assert all("d25" not in doc_ids(lists(found_only=True, positives=3).get(1, epoch)) for epoch in range(5))
 
 
+@pytest.mark.parametrize(
+    ("lost", "where"), [("d25", "the judgments, query 'b'"), ("d7", "run 'bm25', query 'a'")]
+)
+def test_a_doc_without_a_text_is_named_before_training_begins(lost, where):
+    texts = {doc_id: text for doc_id, text in TEXTS.items() if doc_id != lost}
+    with pytest.raises(HeadtailError, match=f"{where}: unknown doc_id '{lost}'"):
+        TrainingLists(QUERIES, QRELS, RUN, texts, size=6, depth=(1, 20))
+
+
 def test_judged_lists_hold_judged_docs_alone():
     made = lists(source="judged")
     assert sorted(doc_ids(made.get(0, 0))) == ["d3", "d5"]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headtail.errors import HeadtailError
-from headtail.evaluation.evaluate import compare_table, evaluate
+from headtail.evaluation.evaluate import evaluate
 from headtail.evaluation.intents import group_by_intent, means_by_intent
 from headtail.evaluation.measures import DEFAULT_MEASURES, parse_measures
 from headtail.records import BROWSE, QUESTION, Run
@@ -151,21 +151,6 @@ def test_a_query_without_an_intent_and_an_unknown_intent_are_refused():
         group_by_intent(["two", "new", "newer"], INTENTS)
     with pytest.raises(HeadtailError, match="query 'q': unknown intent 'brows', did you mean 'browse'"):
         group_by_intent(["q"], {"q": "brows"})
-
-
-def test_compare_table_holds_means_missing_and_counts():
-    better = Run({"two": ranked("a"), "gone": ranked("f")}, "better")
-    found = [evaluate(run, QRELS, ["RR@10"]) for run in (RUN, better)]
-    rows, counts = compare_table(found, INTENTS)
-    assert counts == {"question": 1, "browse": 3}
-    assert [row.system for row in rows] == ["sys", "better"]
-    assert rows[1].values == pytest.approx({("question", "RR@10"): 1, ("browse", "RR@10"): 1 / 3, ("macro", "RR@10"): 2 / 3})
-    assert rows[1].missing == {"question": 0, "browse": 2}
-    rows, counts = compare_table(found)
-    assert (rows[0].values, counts) == ({("", "RR@10"): 1 / 8}, {"": 4})
-    assert compare_table([]) == ([], {})
-    with pytest.raises(HeadtailError, match="'better' was judged on 1 queries, not the 4 of 'sys'"):
-        compare_table([found[0], evaluate(better, {"two": {"a": 1}})])
 
 
 tied_rankings = st.dictionaries(st.sampled_from("abcdefghij"), st.sampled_from([0.5, 1.0, 1.0 + 1e-9, 2.0]), min_size=1)

@@ -1,9 +1,11 @@
+import copy
 import json
 import time
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import CrossEncoder
 from tests.models import tiny
 
@@ -53,6 +55,28 @@ def test_the_template_reaches_the_stock_cross_encoder(name, saved):
         assert text.startswith("<bos>")
     if "t5" in name:
         assert "Query: how to sort Document: the list" in text
+
+
+@pytest.mark.parametrize("name", ["t5gemma", "t5gemma2", "modernbert"])
+def test_a_bf16_body_keeps_the_frequencies_of_rotary_positions_in_fp32(name, saved):
+    ranker, _ = saved(name)
+    body = ranker._body(torch.bfloat16)
+    frequencies = [buffer for key, buffer in body.named_buffers() if "inv_freq" in key]
+    assert frequencies
+    assert {buffer.dtype for buffer in frequencies} == {torch.float32}
+    assert {parameter.dtype for parameter in body.parameters()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in ranker.parameters()} == {torch.float32}
+
+
+def test_a_saved_ranker_trained_further_is_not_held_to_its_old_length(saved, tmp_path):
+    ranker, _ = saved("bert")
+    ranker = copy.deepcopy(ranker)
+    ranker.max_length = ranker.tokenizer.model_max_length = 20
+    ranker.save(tmp_path / "short")
+    assert Ranker.from_pretrained(tmp_path / "short").max_length == 20
+    assert Ranker.from_encoder(tmp_path / "short", max_length=30).max_length == 30
+    positions = ranker.encoder.config.max_position_embeddings
+    assert Ranker.from_encoder(tmp_path / "short", max_length=10**6).max_length == positions
 
 
 def test_nothing_in_the_folder_names_custom_code(saved):
@@ -223,7 +247,7 @@ def contents(folder):
     return {file.relative_to(folder): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("safetensors: disk full")])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("I/O error: disk full")])
 def test_a_folder_stays_as_it_was_when_writing_fails(error, saved, tmp_path, monkeypatch):
     ranker, _ = saved("t5")
     ranker.save(tmp_path / "ranker")

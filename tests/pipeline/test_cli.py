@@ -132,6 +132,22 @@ def test_train_again_finds_the_run_finished_and_another_config_is_refused(base, 
     assert ledger.read_bytes() == before
 
 
+def test_an_interrupted_run_is_not_finished(base, headtail, refused, monkeypatch):
+    from headtail.pipeline import train as module
+
+    def interrupted(*args, **kwargs):
+        result = train_ranker(*args, **kwargs)
+        result.interrupted = True
+        return result
+
+    train_ranker = module.train_ranker
+    monkeypatch.setattr(module, "train_ranker", interrupted)
+    assert headtail("train", base / "tiny.toml", "--set", "name=cut")[0] == 0
+    assert not (base / "runs" / "cut" / "finished").exists()
+    assert (base / "runs" / "cut" / "model").is_dir()
+    assert "holds a run that did not finish" in refused("train", base / "tiny.toml", "--set", "name=cut")
+
+
 def test_rerank_and_report(base, headtail, tmp_path):
     ours = tmp_path / "ours.trec.gz"
     model = base / "runs" / "tiny" / "model"
@@ -244,7 +260,11 @@ BAD_SETTINGS = {
     "ranker.encoder=./nowhere": "./nowhere: expected a model folder",
     "ranker.pooling=max": "unknown pooling 'max'",
     "ranker.pooling=mean": "masked_mean",
-    "training.precision=fp16": "training.precision",
+    "training.precision=fp16": "fp16 is refused: T5's feed-forward activations exceed its largest number",
+    "validation.best_by=nDCG@foo": "nDCG@foo",
+    "loss.options.alpha=high": "loss 'hybrid' cannot work with the options {'alpha': 'high'}",
+    "optimizer.beta2=1": "optimizer.beta2",
+    "name=..": "name",
     "validation.best_by=nDGC@5": "nDGC",
     "lists.size=1": "lists.size",
 }
@@ -254,7 +274,28 @@ BAD_SETTINGS = {
 def test_bad_settings(setting, base, refused):
     line = refused("train", base / "tiny.toml", "--set", "name=fresh", "--set", setting)
     assert BAD_SETTINGS[setting] in line
-    assert not (base / "runs" / "fresh" / "model").exists()
+    assert not (base / "runs" / "fresh").exists()
+
+
+def test_a_loss_that_gives_no_number_is_refused(base, refused):
+    options = ("--set", "name=fresh", "--set", "loss.options.phi=hinge", "--set", "loss.options.margin=0")
+    assert "gives inf on a list of three docs" in refused("train", base / "tiny.toml", *options)
+
+
+def test_a_folder_with_a_model_of_no_run_is_not_written_into(base, refused):
+    model = base / "runs" / "own" / "model"
+    model.mkdir(parents=True)
+    (model / "weights").write_text("precious")
+    assert "holds model of no run" in refused("train", base / "tiny.toml", "--set", "name=own")
+    assert (model / "weights").read_text() == "precious"
+
+
+def test_an_index_of_another_collection(base, world, headtail, refused, tmp_path):
+    command = ("retrieve", "--split", "test", "--index", tmp_path / "idx", "-o", tmp_path / "r.trec")
+    assert headtail(*command, "--data", base / "world")[0] == 0
+    with (world / "collection.tsv").open("a") as out:
+        out.write("walrus\tthe walrus naps\n")
+    assert "found one with 10 docs; name another folder as --index" in refused(*command, "--data", world)
 
 
 def test_a_config_that_is_no_toml_or_is_not_there(refused, tmp_path):

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from tests.world import write_t5
 
+from headtail.data.formats import write_run
 from headtail.pipeline import demo as demo_module
 from headtail.pipeline.demo import demo, demo_config
+from headtail.records import Run
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "five_lines.py"
 
@@ -22,21 +24,36 @@ def test_demo_makes_table_page_and_ranker_and_uses_them_again(t5, tmp_path, monk
     made = demo(str(t5), steps=2, runs_folder=tmp_path)
     assert [row[0] for row in made.table.rows] == ["tfidf", "bm25", "off-the-shelf", "fine-tuned"]
     assert {column.group for column in made.table.columns[1:]} == {"question", "browse", "macro"}
-    assert made.page == tmp_path / "demo-tiny-t5" / "report.html"
+    assert made.page == tmp_path / "demo-tiny-t5-2steps" / "report.html"
     assert "side" in made.page.read_text(encoding="utf-8").lower()
 
     said: list[str] = []
-    ledger = tmp_path / "demo-tiny-t5" / "ledger.jsonl"
+    ledger = tmp_path / "demo-tiny-t5-2steps" / "ledger.jsonl"
     before = ledger.read_bytes()
     again = demo(str(t5), steps=2, runs_folder=tmp_path, say=said.append)
     assert again.table.rows == made.table.rows
     assert sum("is there already" in line for line in said) == 4
     assert ledger.read_bytes() == before    # nothing was trained anew
 
+    (ledger.parent / "finished").unlink()    # as a killed run leaves it
+    said.clear()
+    demo(str(t5), steps=2, runs_folder=tmp_path, say=said.append)
+    assert sum("is there already" in line for line in said) == 3
+    assert (ledger.parent / "finished").exists()
+
+
+def test_runs_of_docs_that_are_gone_are_made_again(tmp_path):
+    said: list[str] = []
+    kept = demo_module._Kept(tmp_path, {"new"}, said.append)
+    write_run(Run({"q": [("old", 1.0)]}), tmp_path / "bm25.trec.gz")
+    assert [doc.doc_id for doc in kept("bm25", lambda: Run({"q": [("new", 1.0)]}))["q"]] == ["new"]
+    assert said == [f"bm25: making {tmp_path / 'bm25.trec.gz'}"]
+
 
 def test_a_seed_has_a_run_folder_of_its_own():
     assert demo_config().name == "demo"
     assert demo_config(sets={"seed": 2}).folder == Path("runs/demo-seed2")
+    assert demo_config(sets={"steps": 50}).folder == Path("runs/demo-50steps")
     assert demo_config("google-t5/t5-small").name == "demo-t5-small"
 
 

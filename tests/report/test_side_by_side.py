@@ -31,6 +31,13 @@ def test_unjudged_is_not_irrelevant():
     assert [doc.label for doc in shown().rankings[1].docs] == [2, 0, None, None]
 
 
+def test_a_label_below_relevant_from_is_judged_but_not_relevant():
+    (query,) = side_by_side(QUERIES, {}, [OURS], {"q1": {"d": 2, "b": 1, "z": 1}}, {}, query_ids=["q1"], relevant_from=2)
+    (ranking,) = query.rankings
+    assert [doc.relevant for doc in ranking.docs] == [True, False, False, False]
+    assert ranking.elsewhere == ()
+
+
 def test_relevant_docs_below_the_depth_or_not_retrieved_are_named():
     first, last = shown(depth=2).rankings
     assert first.elsewhere == (RelevantElsewhere("c", 1, 3), RelevantElsewhere("d", 2, 4), RelevantElsewhere("z", 1, None))

@@ -150,6 +150,15 @@ def test_ctrl_c_finishes_the_step_validates_and_keeps_the_best(ranker):
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_loss_and_backward_stand_outside_autocast(ranker):
+    def loss_fn(scores, labels, mask):
+        assert not torch.is_autocast_enabled("cpu")
+        return LOSSES["softmax"](scores, labels, mask)
+
+    for gradient_cache in (False, True):
+        train(ranker, stream(), loss_fn, steps=1, lists_per_step=2, dtype=torch.bfloat16, gradient_cache=gradient_cache)
+
+
 def test_a_second_ctrl_c_stops_at_once(ranker):
     def on_step(now):
         os.kill(os.getpid(), signal.SIGINT)

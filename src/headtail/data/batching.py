@@ -16,7 +16,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-LONGEST_WORD = 12    # characters a token is assumed to cover at most: texts far past max_length are cut before tokenizing
+LONGEST_WORD = 12    # characters that a token hardly ever exceeds: texts far past max_length are cut before tokenizing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,24 @@ def tokenize_pairs(
     """Token ids of each pair, unpadded: feature name -> N lists.
 
     The longer text of a pair is cut first, so a long doc never pushes the query out, nor a long query the doc. The
-    texts are cut to what `max_length` tokens could hold at the very most before they are tokenized: a doc of 200,000
-    words then costs what a doc of max_length tokens costs.
+    texts are cut to what `max_length` tokens are likely to hold before they are tokenized, so that a doc of 200,000
+    words costs little more than one of max_length tokens; where the cut left tokens to spare (long words, many blanks)
+    the pair is tokenized in full.
     """
     reach = max_length * LONGEST_WORD + 1000
-    encoded = tokenizer(
-        [query[:reach] for query in queries],
-        [doc[:reach] for doc in docs],
-        truncation="longest_first",
-        max_length=max_length,
-        padding=False,
-    )
     known = set(tokenizer.model_input_names)
-    return {name: values for name, values in dict(encoded).items() if name in known}
+
+    def encoded(queries: Sequence[str], docs: Sequence[str]) -> dict[str, list[list[int]]]:
+        options: dict[str, Any] = {"truncation": "longest_first", "max_length": max_length, "padding": False}
+        made = tokenizer(list(queries), list(docs), **options)
+        return {name: values for name, values in dict(made).items() if name in known}
+
+    features = encoded([query[:reach] for query in queries], [doc[:reach] for doc in docs])
+    for row, (query, doc) in enumerate(zip(queries, docs, strict=True)):
+        if max(len(query), len(doc)) > reach and len(features["input_ids"][row]) < max_length:
+            for name, values in encoded([query], [doc]).items():
+                features[name][row] = values[0]
+    return features
 
 
 def length_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:

@@ -93,14 +93,6 @@ class Collection:
     def __reduce__(self) -> tuple[type[Collection], tuple[Path]]:
         return Collection, (self.folder,)
 
-    def get_many(self, doc_ids: Iterable[str]) -> list[Doc]:
-        """The docs of these ids, in their order.
-
-        Raises:
-            HeadtailError: an id that the collection does not hold.
-        """
-        return [Doc(doc_id, self[doc_id]) for doc_id in doc_ids]
-
     def docs(self) -> Iterator[Doc]:
         """All docs, one by one, in file order."""
         start = 0

@@ -262,12 +262,43 @@ def write_queries(queries: Mapping[str, Query], path: PathLike) -> None:
     _write_lines((_tsv_line(path, "query", *query) for query in queries.values()), path)
 
 
+def write_beir_corpus(docs: Iterable[Doc], path: PathLike) -> None:
+    """Write a BEIR `corpus.jsonl` with empty titles; whole or not at all.
+
+    Raises:
+        HeadtailError: an id that is not one word, a text that is empty, no docs, no room.
+    """
+    _write_lines((_beir_line(path, "doc", {"_id": doc.doc_id, "title": "", "text": doc.text}) for doc in docs), path)
+
+
+def write_beir_queries(queries: Mapping[str, Query], path: PathLike) -> None:
+    """Write a BEIR `queries.jsonl`; whole or not at all.
+
+    Raises:
+        HeadtailError: as in `write_beir_corpus`.
+    """
+    _write_lines((_beir_line(path, "query", {"_id": key, "text": query.text}) for key, query in queries.items()), path)
+
+
+def _beir_line(path: PathLike, kind: str, record: dict[str, str]) -> str:
+    _writable_id(path, record["_id"])
+    if not record["text"].strip():
+        raise HeadtailError(f"cannot write {path}: {kind} {record['_id']!r} has an empty text")
+    return json.dumps(record, ensure_ascii=False) + "\n"
+
+
 def _tsv_line(path: PathLike, kind: str, key: str, text: str) -> str:
     _writable_id(path, key)
-    if not text.strip() or "\t" in text or "\n" in text or text.endswith("\r"):
-        raise HeadtailError(f"cannot write {path}: {kind} {key!r} has the text {shorten(text)}; "
-                            "a text is not empty and holds no tab and no line end")
-    return f"{key}\t{text}\n"
+    return f"{key}\t{_text_fields(path, {f'{kind} {key!r}': text})}"
+
+
+def _text_fields(path: PathLike, texts: Mapping[str, str]) -> str:
+    """Texts that may stand in a TSV line, joined by tabs, with the line's end; `texts`: what it is -> text."""
+    for what, text in texts.items():
+        if not text.strip() or "\t" in text or "\n" in text or text.endswith("\r"):
+            raise HeadtailError(f"cannot write {path}: {what} has the text {shorten(text)}; "
+                                "a text is not empty and holds no tab and no line end")
+    return "\t".join(texts.values()) + "\n"
 
 
 def _writable_id(path: PathLike, key: str) -> None:
@@ -443,6 +474,45 @@ def read_top1000(path: PathLike) -> Iterator[Candidate]:
         _need_text(path, number, "query", candidate.query)
         _need_text(path, number, "doc", candidate.text)
         yield candidate
+
+
+def write_triples(triples: Iterable[TextTriple], path: PathLike) -> None:
+    """Write text triples `query TAB positive TAB negative`; whole or not at all.
+
+    Raises:
+        HeadtailError: as in `write_collection`.
+    """
+    _write_lines((_text_fields(path, triple._asdict()) for triple in triples), path)
+
+
+def write_id_triples(triples: Iterable[IdTriple], path: PathLike) -> None:
+    """Write id triples `query_id TAB positive_id TAB negative_id`; whole or not at all.
+
+    Raises:
+        HeadtailError: an id that is not one word, no triples, no room.
+    """
+    def lines() -> Iterator[str]:
+        for triple in triples:
+            for key in triple:
+                _writable_id(path, key)
+            yield "\t".join(triple) + "\n"
+
+    _write_lines(lines(), path)
+
+
+def write_top1000(candidates: Iterable[Candidate], path: PathLike) -> None:
+    """Write candidates `query_id TAB doc_id TAB query TAB text`; whole or not at all.
+
+    Raises:
+        HeadtailError: as in `write_collection`.
+    """
+    def lines() -> Iterator[str]:
+        for query_id, doc_id, query, text in candidates:
+            _writable_id(path, query_id)
+            _writable_id(path, doc_id)
+            yield f"{query_id}\t{doc_id}\t{_text_fields(path, {'query': query, 'doc': text})}"
+
+    _write_lines(lines(), path)
 
 
 # ---- writing

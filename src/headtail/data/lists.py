@@ -33,7 +33,7 @@ class TrainingLists:
 
     Raises:
         ConfigError: sizes that make no list.
-        HeadtailError: no list has a positive, or a query has no candidate.
+        HeadtailError: no list has a positive, a query has no candidate, or a doc of a list has no text.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class TrainingLists:
             )
         left_out = set(empty)
         self.query_ids = [query_id for query_id in usable if query_id not in left_out]
+        self._check_docs()
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -89,6 +90,16 @@ class TrainingLists:
             tuple(Doc(doc_id, self.texts[doc_id]) for doc_id in chosen),
             tuple(float(max(labels.get(doc_id, 0), 0)) for doc_id in chosen),
         )
+
+    def _check_docs(self) -> None:
+        """Now rather than hours later, when a list with such a doc is first drawn."""
+        for query_id in self.query_ids:
+            for doc_id in (*self._positives(query_id), *self._negatives(query_id)):
+                if doc_id not in self.texts:
+                    where = f"run {self.run.name!r}" if doc_id not in self.qrels[query_id] else "the judgments"
+                    raise HeadtailError(
+                        f"{where}, query {query_id!r}: unknown doc_id {doc_id!r}; the collection has no such doc"
+                    )
 
     def _positives(self, query_id: str) -> list[str]:
         positives = sorted(doc_id for doc_id, label in self.qrels[query_id].items() if label > 0)
@@ -114,6 +125,7 @@ class MixedLists:
 
     def __init__(self, sources: Sequence[tuple[TrainingLists, int]], *, seed: int = 0) -> None:
         self.seed = seed
+        self.without_positive = sum(lists.without_positive for lists, _ in sources)
         self._entries = [
             (lists, index, turn, repeat)
             for lists, repeat in sources

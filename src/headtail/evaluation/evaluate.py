@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from headtail.errors import HeadtailError, unknown_name
-from headtail.evaluation.intents import group_by_intent, means_by_intent
+from headtail.evaluation.intents import means_by_intent
 from headtail.evaluation.measures import DEFAULT_MEASURES, Measure, parse_measures, providers
 from headtail.records import Qrels, Run
 
@@ -126,45 +126,3 @@ def _evaluator(measures: Sequence[Measure], qrels: Mapping[str, Mapping[str, int
 
     first_that_can: Any = FallbackProvider
     return first_that_can(providers()).evaluator([measure.ir for measure in measures], qrels)
-
-
-class ComparisonRow(NamedTuple):
-    """One system of a comparison; the fields are those that a table of measures takes."""
-
-    system: str
-    values: dict[tuple[str, str], float]    # (intent, measure) -> mean; the intent is "" where none was asked for
-    missing: dict[str, int]                 # intent -> judged queries that the run has no docs for
-
-
-def compare_table(
-    evaluations: Sequence[Evaluation], intents: Mapping[str, str] | None = None
-) -> tuple[list[ComparisonRow], dict[str, int]]:
-    """Several systems side by side.
-
-    Args:
-        evaluations: of the same judged queries.
-        intents: query_id -> intent, to have a group of columns for each and one for their mean.
-
-    Returns:
-        One row a system, and the number of judged queries in each group.
-
-    Raises:
-        HeadtailError: the systems were not judged on the same queries; or as `Evaluation.by_intent`.
-    """
-    if not evaluations:
-        return [], {}
-    first = evaluations[0]
-    for other in evaluations[1:]:
-        if set(other.query_ids) != set(first.query_ids):
-            raise HeadtailError(
-                f"{other.name!r} was judged on {len(other.query_ids):,} queries, not the {len(first.query_ids):,} of"
-                f" {first.name!r}; evaluate both with the same qrels"
-            )
-    groups = group_by_intent(first.query_ids, intents) if intents is not None else {"": list(first.query_ids)}
-    rows = []
-    for evaluation in evaluations:
-        means = evaluation.by_intent(intents) if intents is not None else {"": evaluation.means()}
-        values = {(group, measure): mean for group, by in means.items() for measure, mean in by.items()}
-        missing = {group: len(set(members) & set(evaluation.missing)) for group, members in groups.items()}
-        rows.append(ComparisonRow(evaluation.name, values, missing))
-    return rows, {group: len(members) for group, members in groups.items()}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from headtail.data.batching import pair_batches
@@ -35,7 +36,7 @@ from headtail.models.pooling import POOLINGS
 from headtail.models.precision import body_dtype
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 STOCK_POOLINGS = {"first": "cls", "last": "lasttoken", "masked_mean": "mean"}    # ours -> sentence-transformers'
 TEMPLATE = ("Query:", "Document:")    # RankT5's input; BERT-like encoders were trained on pairs and keep their own format
@@ -110,7 +111,7 @@ class Ranker(nn.Module):
         if template is not None or config.model_type in FAMILIES:
             write_template(tokenizer, *(template or TEMPLATE), gemma="gemma" in config.model_type)
         if config.model_type not in FAMILIES:    # learned positions end; RoBERTa's tokenizer knows two of them are not used
-            max_length = min(max_length, tokenizer.model_max_length, getattr(config, "max_position_embeddings", max_length))
+            max_length = min(max_length, _positions(name, tokenizer, config))
         template_length = tokenizer.num_special_tokens_to_add(pair=True)
         if max_length < template_length + 2:
             raise ModelError(f"max_length {max_length} leaves no room for texts: the template alone takes {template_length} tokens")
@@ -199,11 +200,17 @@ class Ranker(nn.Module):
             yield batch.rows, self._scores(encoder, inputs).cpu().numpy()
 
     def _body(self, dtype: torch.dtype) -> nn.Module:
-        """The encoder itself, or a copy of it in bf16: converting once is cheaper than casting at every product."""
+        """The encoder itself, or a copy of it in bf16: converting once is cheaper than casting at every product.
+
+        Weights alone are cast: the frequencies of rotary positions are buffers, and rounding them would turn far
+        positions by a wrong angle (a cosine off by .29 at position 256 of T5Gemma).
+        """
         if dtype == torch.float32:
             return self.encoder
         body: nn.Module = copy.deepcopy(self.encoder)
-        return body.to(dtype)
+        for parameter in body.parameters():
+            parameter.data = parameter.data.to(dtype)
+        return body
 
     def rank(self, query: str, docs: Sequence[str]) -> list[RankedDoc]:
         """The docs, best first, each with its position in `docs` and its score; equal scores keep the order given."""
@@ -240,7 +247,7 @@ class Ranker(nn.Module):
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
             try:
                 self._write(Path(work) / "encoder", Path(work) / "ranker", card)
-            except (OSError, RuntimeError) as error:    # safetensors reports a full disk as its own error
+            except (OSError, RuntimeError, SafetensorError) as error:    # the last is how safetensors tells of a full disk
                 raise ModelError(f"{folder}: cannot write the ranker: {error}; what stood there is unchanged") from error
             _replace(Path(work) / "ranker", folder, Path(work) / "old")
 
@@ -292,6 +299,15 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def _positions(name: str | Path, tokenizer: PreTrainedTokenizerBase, config: PretrainedConfig) -> int:
+    """Tokens that learned positions reach; of a saved ranker not what its own training chose to use of them."""
+    known = int(getattr(config, "max_position_embeddings", tokenizer.model_max_length))
+    if (Path(name) / "modules.json").is_file():
+        unused = (config.pad_token_id or 0) + 1 if "roberta" in config.model_type else 0
+        return known - unused
+    return min(known, int(tokenizer.model_max_length))
+
+
 def _replace(new: Path, old: Path, aside: Path) -> None:
     if old.exists():
         old.rename(aside)
@@ -319,7 +335,6 @@ def _local_folder(name: str | Path) -> Path:
 
 def _read_layout(folder: Path) -> _Layout:
     """Pooling and head of a `Transformer -> Pooling -> Dense(D, 1, Identity)` folder; anything else is refused."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     expected = "a CrossEncoder folder of Transformer, Pooling, Dense as `headtail train` writes it"

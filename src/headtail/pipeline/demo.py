@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -17,7 +17,7 @@ from headtail.models.off_the_shelf import MINILM, load_ranker
 from headtail.pipeline.evaluate import evaluate, judgments
 from headtail.pipeline.report import report
 from headtail.pipeline.search import rerank, search
-from headtail.pipeline.train import train
+from headtail.pipeline.train import finished, train
 from headtail.progress import Track, clock, silent
 from headtail.records import Run
 from headtail.report.tables import Table
@@ -38,7 +38,7 @@ class Demo:
 
 
 def demo_config(encoder: str = MINILM, sets: dict[str, Any] | None = None, runs_folder: str | Path = "runs") -> Config:
-    """The demo's training run; another encoder has a run folder of its own, with what suits weights of its kind.
+    """The demo's training run; another encoder or number of steps has a run folder of its own.
 
     Args:
         encoder: "minilm", a hub name or a folder.
@@ -49,6 +49,8 @@ def demo_config(encoder: str = MINILM, sets: dict[str, Any] | None = None, runs_
     tree["ranker"]["encoder"] = encoder
     if encoder != MINILM:
         tree["name"] = f"demo-{Path(encoder.rstrip('/')).name}"
+    if sets and sets.get("steps") not in (None, tree["training"]["steps"]):
+        tree["name"] += f"-{sets['steps']}steps"
     tree["training"] |= sets or {}
     if tree["training"].get("seed"):
         tree["name"] += f"-seed{tree['training']['seed']}"
@@ -81,12 +83,14 @@ def demo(
     queries = dataset.queries(SPLIT)
     say(f"pydocs: {len(dataset.collection):,} docs, {len(queries)} test queries ({dataset.note})")
 
-    kept = _Kept(folder / SPLIT, say)
+    kept = _Kept(folder / SPLIT, dataset.collection, say)
     bm25 = kept("bm25", lambda: search(dataset, queries, k=100, track=track))
     tfidf = kept("tfidf", lambda: search(dataset, queries, ranker="tfidf", k=100, track=track))
     shelf = kept(OFF_THE_SHELF, lambda: _rerank(MINILM, dataset, bm25, OFF_THE_SHELF, show))
     say(f"fine-tuning {encoder} as a cross-encoder with the {settings.loss.name} loss")
-    _, result = train(settings, show=show, track=track)
+    _, result = train(settings, overwrite=not finished(settings), show=show, track=track)
+    if result is not None and result.interrupted:
+        raise KeyboardInterrupt    # the best so far is kept, and the same command begins training anew
     if result is not None:    # a new model: what an older one ranked is out of date
         kept.forget(FINE_TUNED)
     ours = kept(FINE_TUNED, lambda: _rerank(str(folder / "model"), dataset, bm25, FINE_TUNED, show))
@@ -105,16 +109,18 @@ def _rerank(name: str, dataset: Dataset, run: Run, title: str, show: bool) -> Ru
 
 
 class _Kept:
-    """Runs of a folder: read where they stand, made and written where not."""
+    """Runs of a folder: read where they stand, made and written where not, or where they rank docs that are gone."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        self.folder, self.say = folder, say
+    def __init__(self, folder: Path, docs: Container[str], say: Callable[[str], None]) -> None:
+        self.folder, self.docs, self.say = folder, docs, say
 
     def __call__(self, name: str, make: Callable[[], Run]) -> Run:
         path = self._path(name)
         if path.is_file():
-            self.say(f"{name}: {path} is there already")
-            return read_run(path, name=name)
+            run = read_run(path, name=name)
+            if all(doc.doc_id in self.docs for docs in run.values() for doc in docs):
+                self.say(f"{name}: {path} is there already")
+                return run
         self.say(f"{name}: making {path}")
         run = make().renamed(name)
         write_run(run, path)

@@ -94,4 +94,6 @@ def table_of(found: Sequence[Evaluation], judged: Judged, title: str = "Measures
     for query_id in judged.qrels:
         intent = judged.intents.get(query_id, QUESTION)
         counts[intent] = counts.get(intent, 0) + 1
-    return measures_table(rows, counts=counts, title=title, note=judged.note)
+    exact = [f"{name} is {exact}" for name, exact in found[0].exact.items() if exact != name]
+    note = "; ".join([*([judged.note] if judged.note else []), *exact])
+    return measures_table(rows, counts=counts, title=title, note=note)

@@ -10,7 +10,7 @@ from headtail.data.datasets import Dataset, load_dataset
 from headtail.errors import HeadtailError
 from headtail.pipeline.evaluate import Judged, judgments, load_runs
 from headtail.pipeline.evaluate import evaluate as evaluate_runs
-from headtail.pipeline.train import FIRST_STAGE_FILE, OURS_FILE
+from headtail.pipeline.train import FIRST_STAGE_FILE, OURS_FILE, first_by_hash
 from headtail.progress import clock
 from headtail.records import Run
 from headtail.report.html import write_report
@@ -48,7 +48,9 @@ def report(
     settings = _settings(folder)
     dataset, split = _dataset(settings, data), split or settings.validation.split
     shown = _runs(folder, runs)
-    judged = _judged(dataset, split, shown, everything=bool(runs))
+    judged = judgments(dataset, split)
+    if not runs:
+        judged = _validated(judged, dataset, split, settings.validation.queries)
     found, table = evaluate_runs([*extra, *shown], judged, MEASURES)
     last, first = found[-1], found[len(extra)]
     chosen = choose_queries(
@@ -69,6 +71,7 @@ def report(
             judged.qrels,
             dataset.collection,
             query_ids=chosen.query_ids,
+            relevant_from=judged.relevant_from,
             notes=chosen.notes,
         ),
         shown_rule=chosen.rule,
@@ -106,14 +109,11 @@ def _runs(folder: Path, runs: Sequence[Run] | Sequence[str | Path]) -> list[Run]
     return load_runs(left)
 
 
-def _judged(dataset: Dataset, split: str, runs: Sequence[Run], everything: bool) -> Judged:
-    """All judged queries of the split, or for the runs that training left those that it validated on."""
-    judged = judgments(dataset, split)
-    if everything:
-        return judged
-    seen = set().union(*runs)
+def _validated(judged: Judged, dataset: Dataset, split: str, most: int) -> Judged:
+    """The queries that training validated on, those without candidates included."""
+    chosen = first_by_hash(dataset.queries(split), judged.qrels, dataset.intents(split), most)
     return Judged(
-        {query_id: labels for query_id, labels in judged.qrels.items() if query_id in seen},
+        {query_id: judged.qrels[query_id] for query_id in chosen},
         judged.intents,
         judged.relevant_from,
         judged.note,

@@ -76,11 +76,26 @@ def _index(
     if index is not None and Path(index).is_dir() and any(Path(index).iterdir()):
         if options:
             raise HeadtailError(f"{index} holds an index already; its own options count, leave out {', '.join(options)}")
-        return retriever.load(Path(index))
+        loaded = retriever.load(Path(index))
+        _check_index(loaded, dataset, Path(index))
+        return loaded
     built = retriever.build(dataset.collection.docs(), progress=track, **options)
     if index is not None:
         built.save(Path(index))
     return built
+
+
+def _check_index(index: Any, dataset: Dataset, folder: Path) -> None:
+    """As many docs as the collection, and of 1,000 spread over them each one known."""
+    doc_ids = index.doc_ids
+    sample = (doc_ids[place] for place in range(0, len(doc_ids), max(1, len(doc_ids) // 1000)))
+    strange = next((doc_id for doc_id in sample if doc_id not in dataset.collection), None)
+    if strange is not None or len(doc_ids) != len(dataset.collection):
+        what = f"doc {strange!r}" if strange is not None else f"{len(doc_ids):,} docs"
+        raise HeadtailError(
+            f"{folder}: expected an index of {dataset.name} ({len(dataset.collection):,} docs), found one with {what};"
+            " name another folder as --index"
+        )
 
 
 def rerank(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from headtail.data.formats import read_run, write_run
 from headtail.data.lists import MixedLists, TrainingLists
 from headtail.errors import ConfigError, HeadtailError
 from headtail.evaluation.evaluate import evaluate as evaluate_run
+from headtail.evaluation.measures import parse_measures
 from headtail.files import atomic_writer
 from headtail.losses import check_loss
 from headtail.models.off_the_shelf import resolve_name
@@ -25,7 +26,7 @@ from headtail.models.ranker import Ranker
 from headtail.pipeline.search import search
 from headtail.progress import Meter, Track, clock, silent
 from headtail.records import Query, RankedList, Run, ScoredDoc, Texts
-from headtail.scoring import score_ids
+from headtail.scoring import check_docs, score_ids
 from headtail.training.diagnostics import separation
 from headtail.training.ledger import Ledger
 from headtail.training.loop import TrainResult, Validation
@@ -62,7 +63,8 @@ def train(
         HeadtailError: see the parts; nothing that existed is damaged.
     """
     settings = config if isinstance(config, Config) else load_config(config, sets)
-    loss_fn = check_loss(settings.loss.name, settings.loss.options)
+    loss_fn = functools.partial(check_loss(settings.loss.name, settings.loss.options), **settings.loss.options)
+    _check_settings(settings, loss_fn)
     folder = settings.folder
     if finished(settings) and not overwrite:
         return folder, None
@@ -72,13 +74,27 @@ def train(
     ranker = build_ranker(settings)
     ranker.check_can_be_saved()
     _begin(settings)
-    result = _train(settings, ranker, lists, dev, functools.partial(loss_fn, **settings.loss.options), show)
+    result = _train(settings, ranker, lists, dev, loss_fn, show)
     best = Ranker.from_pretrained(folder / "model").to(default_device())
     write_run(dev.run.renamed("bm25"), folder / "dev" / FIRST_STAGE_FILE)
     write_run(rescore(best, dev, settings)[0], folder / "dev" / OURS_FILE)
-    with atomic_writer(folder / "finished") as out:
-        out.write(f"step {result.best_step or result.steps}\n")
+    if not result.interrupted:
+        with atomic_writer(folder / "finished") as out:
+            out.write(f"step {result.best_step or result.steps}\n")
     return folder, result
+
+
+def _check_settings(settings: Config, loss_fn: Callable[..., torch.Tensor]) -> None:
+    """What a config's types cannot tell, before anything is read or removed."""
+    parse_measures([settings.validation.best_by])
+    name, options = settings.loss.name, settings.loss.options
+    scores, labels = torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    try:
+        cost = loss_fn(scores, labels, torch.ones(1, 3, dtype=torch.bool))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"loss {name!r} cannot work with the options {options}: {error}") from error
+    if not torch.isfinite(cost):
+        raise ConfigError(f"loss {name!r} gives {cost.item()} on a list of three docs with the options {options}")
 
 
 def finished(settings: Config) -> bool:
@@ -90,8 +106,11 @@ def finished(settings: Config) -> bool:
 
 def _check_free(settings: Config, overwrite: bool) -> None:
     folder = settings.folder
-    if (folder / "config.toml").exists() and not overwrite:
+    taken = [name for name in ("config.toml", "model", "ledger.jsonl") if (folder / name).exists()]
+    if taken and not overwrite:
         state = "another config" if (folder / "finished").exists() else "a run that did not finish"
+        if "config.toml" not in taken:
+            state = f"{' and '.join(taken)} of no run"
         raise ConfigError(f"{folder} holds {state}; pass --overwrite to begin anew, or another name: --set name={settings.name}-2")
 
 
@@ -152,9 +171,10 @@ def dev_split(settings: Config, track: Track = silent) -> DevSplit:
         relevant_from=wanted.relevant_from or (base.relevant_from if own else None),
     )
     qrels, intents = dataset.qrels(wanted.split), dataset.intents(wanted.split)
-    queries = _first_by_hash(dataset.queries(wanted.split), qrels, intents, wanted.queries)
+    queries = first_by_hash(dataset.queries(wanted.split), qrels, intents, wanted.queries)
     run = _first_stage(dataset, queries, wanted.run, wanted.depth, track).top(wanted.depth)
     run = Run({query_id: run[query_id] for query_id in queries if run.get(query_id)}, run.name)
+    check_docs(run.name, ((query_id, doc.doc_id) for query_id, docs in run.items() for doc in docs), dataset.collection)
     chosen = {query_id: qrels[query_id] for query_id in queries}
     options = settings.lists.model_dump() | {"depth": (1, wanted.depth), "skip_empty": True}
     lists = TrainingLists(queries, chosen, run, dataset.collection, seed=0, **options)
@@ -162,9 +182,10 @@ def dev_split(settings: Config, track: Track = silent) -> DevSplit:
     return DevSplit(queries, chosen, intents, run, dataset.collection, drawn, dataset.relevant_from)
 
 
-def _first_by_hash(
+def first_by_hash(
     queries: Mapping[str, Query], qrels: Mapping[str, Any], intents: Mapping[str, str], most: int
 ) -> dict[str, Query]:
+    """The first `most` judged queries of each intent, by a hash of their ids."""
     def place(query_id: str) -> bytes:
         return hashlib.blake2b(query_id.encode(), digest_size=8).digest()
 
@@ -210,7 +231,8 @@ def _train(
 ) -> TrainResult:
     folder, options = settings.folder, settings.training
     ledger = Ledger(folder / "ledger.jsonl")
-    ledger.write("start", 0, name=settings.name, lists=len(lists), device=str(ranker.device), threads=torch.get_num_threads())
+    facts = {"lists": len(lists), "queries_without_positive": lists.without_positive}
+    ledger.write("start", 0, name=settings.name, **facts, device=str(ranker.device), threads=torch.get_num_threads())
 
     def save_best(step: int, found: Validation | None) -> None:
         ranker.save(folder / "model", card=model_card(settings, step, found))

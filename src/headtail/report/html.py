@@ -178,12 +178,12 @@ def _themed(chart: Chart) -> Markup:
 
 def _judged(doc: ShownDoc) -> str:
     """Which of the three things a doc can be: relevant, irrelevant, unjudged."""
-    return "unjudged" if doc.label is None else "relevant" if doc.label > 0 else "irrelevant"
+    return "unjudged" if doc.label is None else "relevant" if doc.relevant else "irrelevant"
 
 
 def _strip_words(ranking: ShownRanking) -> str:
     """The little squares of a ranking, in words."""
-    ranks = [str(doc.rank) for doc in ranking.docs if doc.label is not None and doc.label > 0]
+    ranks = [str(doc.rank) for doc in ranking.docs if doc.relevant]
     found = f"relevant at rank {', '.join(ranks)}" if ranks else "no doc judged relevant"
     return f"{found} in the first {len(ranking.docs)}"
 

@@ -23,6 +23,12 @@ class ShownDoc:
     score: float
     label: int | None
     rank_before: int | None = None    # where the first system has it; None: it does not
+    relevant_from: int = 1            # smallest label that counts as relevant
+
+    @property
+    def relevant(self) -> bool:
+        """Judged, and with a label that counts."""
+        return self.label is not None and self.label >= self.relevant_from
 
     @property
     def move(self) -> str:
@@ -126,6 +132,7 @@ def side_by_side(
     *,
     query_ids: Sequence[str],
     depth: int = 10,
+    relevant_from: int = 1,
     notes: Mapping[str, str] | None = None,
 ) -> list[ShownQuery]:
     """The first `depth` docs of every run for the queries named, with labels, texts and moves since the first run.
@@ -138,6 +145,7 @@ def side_by_side(
         texts: doc_id -> text, as a mapping or a function; a doc it does not have (KeyError) shows no text.
         query_ids: which queries, in which order.
         depth: ranks shown.
+        relevant_from: smallest label that counts as relevant, as the measures were told.
         notes: query_id -> a line to stand beside the query.
     """
     if not runs:
@@ -151,7 +159,7 @@ def side_by_side(
             query_id,
             queries[query_id].text,
             intents.get(query_id, ""),
-            tuple(_shown(run, runs[0], query_id, qrels.get(query_id, {}), lookup, depth) for run in runs),
+            tuple(_shown(run, runs[0], query_id, qrels.get(query_id, {}), lookup, depth, relevant_from) for run in runs),
             (notes or {}).get(query_id, ""),
         )
         for query_id in query_ids
@@ -159,18 +167,24 @@ def side_by_side(
 
 
 def _shown(
-    run: Run, first: Run, query_id: str, labels: Mapping[str, int], lookup: Callable[[str], str], depth: int
+    run: Run,
+    first: Run,
+    query_id: str,
+    labels: Mapping[str, int],
+    lookup: Callable[[str], str],
+    depth: int,
+    relevant_from: int,
 ) -> ShownRanking:
     """One column: the docs shown, and where the relevant docs are that are not."""
     ranks, before = _ranks(run, query_id), _ranks(first, query_id)
     docs = tuple(
-        ShownDoc(rank, doc_id, _text(lookup, doc_id), score, labels.get(doc_id), before.get(doc_id))
+        ShownDoc(rank, doc_id, _text(lookup, doc_id), score, labels.get(doc_id), before.get(doc_id), relevant_from)
         for rank, (doc_id, score) in enumerate(run.get(query_id, ())[:depth], start=1)
     )
     hidden = [
         RelevantElsewhere(doc_id, label, ranks.get(doc_id))
         for doc_id, label in labels.items()
-        if label > 0 and ranks.get(doc_id, depth + 1) > depth
+        if label >= relevant_from and ranks.get(doc_id, depth + 1) > depth
     ]
     hidden.sort(key=lambda doc: (doc.rank is None, doc.rank or 0, -doc.label, doc.doc_id))
     compared_to = "" if run is first else first.name
@@ -184,5 +198,5 @@ def _ranks(run: Run, query_id: str) -> dict[str, int]:
 def _text(lookup: Callable[[str], str], doc_id: str) -> str:
     try:
         return lookup(doc_id)
-    except KeyError:
+    except (KeyError, HeadtailError):
         return ""    # a page with one text missing beats no page

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -206,6 +207,7 @@ class BM25Index:
                 (building / name).replace(folder / name)
             building.rmdir()
         except OSError as error:
+            shutil.rmtree(building, ignore_errors=True)
             raise HeadtailError(f"{folder}: cannot write the index: {error}") from error
 
     @classmethod

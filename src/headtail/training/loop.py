@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from headtail.data.batching import PairBatch, pair_batches
 from headtail.errors import TrainingError, unknown_name
+from headtail.models.precision import autocast
 from headtail.records import RankedList
 from headtail.training.diagnostics import separation
 from headtail.training.gradient_cache import cached_backward, joint_backward
@@ -129,7 +131,7 @@ def train(
         validate: called every `validate_every` steps and after the last one.
         best_by: the measure of `validate` whose largest value is the best; the earlier of two equals is kept.
         save_best: called with the step whenever a validation is the best so far, and once at the end if none was made.
-        on_step: called after each step with loss, separation, lists_per_second and seconds_left.
+        on_step: called after each step with step, loss, separation and lists_per_second.
 
     Returns:
         TrainResult; after Ctrl-C the step in hand is finished, what is best so far is kept, and `interrupted` is set.
@@ -161,8 +163,7 @@ def train(
 
             now = window.add(batch, scores, loss, norm)
             if on_step is not None:
-                left = (time.monotonic() - started) / result.steps * (steps - result.steps)
-                on_step({**now, "step": result.steps, "steps": steps, "seconds_left": left})
+                on_step({**now, "step": result.steps})
             if ledger is not None and (result.steps % log_every == 0 or result.steps == steps):
                 ledger.write("train", result.steps, **window.means(), **rates_used)
             due = validate_every and result.steps % validate_every == 0
@@ -185,13 +186,13 @@ def _forward_backward(
 
     def score_batch(number: int) -> Tensor:
         inputs = {name: tensor.to(ranker.device) for name, tensor in batch.pairs[number].inputs.items()}
-        return ranker(**inputs)    # [n]
+        with autocast(dtype, ranker.device):    # around forward alone: the backward pass repeats each product's own format
+            return ranker(**inputs)    # [n]
 
     def loss_of(parts: Sequence[Tensor]) -> Tensor:
         return loss_fn(batch.scores(parts), batch.labels, batch.mask)
 
-    with torch.autocast(ranker.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        loss, parts = backward(score_batch, len(batch.pairs), loss_of)
+    loss, parts = backward(score_batch, len(batch.pairs), loss_of)
     return loss, batch.scores(parts)
 
 
@@ -253,6 +254,7 @@ def finish_on_interrupt() -> Iterator[threading.Event]:
 
     def first(_signal: int, _frame: object) -> None:
         flag.set()
+        print("\nfinishing this step and keeping the best so far; Ctrl-C again stops at once", file=sys.stderr, flush=True)
         signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, first)
