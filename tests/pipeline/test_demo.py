@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from tests.world import write_t5
 
+from headtail.data.datasets import load_dataset
 from headtail.data.formats import write_run
 from headtail.pipeline import demo as demo_module
 from headtail.pipeline.demo import demo, demo_config
 from headtail.records import Run
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "five_lines.py"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +58,42 @@ def test_a_seed_has_a_run_folder_of_its_own():
     assert demo_config("google-t5/t5-small").name == "demo-t5-small"
 
 
-def test_the_example_runs(t5, tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("five_lines", EXAMPLE)
+def load_example(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    example.main(str(t5), 2, str(tmp_path))
+    return example
+
+
+def test_a_teachers_grades_by_hand():
+    docs = [f"d{rank}" for rank in range(12)]
+    run = Run({
+        "sure": [(doc, 0.9 - rank / 100) for rank, doc in enumerate(docs)],
+        "unsure": [(doc, 0.1 - rank / 100) for rank, doc in enumerate(docs)],
+        "short": [("d1", 0.9)],
+    })
+    judged = load_example("teacher_judgments").grade(run, {"sure": {"d9": 1, "d0": 0, "other": 1}}, 0.38)
+    assert list(judged) == ["sure"]
+    assert [judged["sure"][doc] for doc in docs] == [3, 2, 2, 1, 1, 1, 0, 0, 0, 3, 0, 0]
+    assert judged["sure"]["other"] == 3
+
+
+def test_a_teacher_leaves_a_data_set(tmp_path, capsys):
+    example = load_example("teacher_judgments")
+    words = ["sort", "list", "file", "open", "read", "write", "close", "path", "name", "date", "time", "zone"]
+    (tmp_path / "docs.tsv").write_text("".join(f"d{n}\tthe {word} of the {words[n - 1]}\n" for n, word in enumerate(words)))
+    (tmp_path / "queries.tsv").write_text("q1\topen and read the file of the list\nq2\tthe time\n")
+    (tmp_path / "held.tsv").write_text("q2\tthe time\n")
+    example.GRADES = (3, 2)
+    example.main(tmp_path / "docs.tsv", tmp_path / "queries.tsv", None, tmp_path / "held.tsv", "minilm", -1.0, 5, tmp_path / "out")
+    assert "1 of 1 queries judged by minilm" in capsys.readouterr().out
+    data = load_dataset(tmp_path / "out")
+    assert len(data.collection) == 12
+    assert sorted(data.qrels("train")["q1"].values(), reverse=True)[:2] == [3, 2]
+
+
+def test_the_example_runs(t5, tmp_path, capsys):
+    load_example("five_lines").main(str(t5), 2, str(tmp_path))
     printed = capsys.readouterr().out
     assert "bm25" in printed
     assert "Remove a file." in printed
