@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import os
 import signal
 
 import pytest
@@ -30,6 +29,14 @@ def encoder(tmp_path_factory):
 @pytest.fixture
 def ranker(encoder):
     return Ranker.from_encoder(encoder, max_length=32, dropout=0.1)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C in this thread, as at a terminal: a test run in the background inherits an ignored one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 def ranked(query, *labels):
@@ -135,12 +142,12 @@ def test_without_validation_the_last_model_is_saved(ranker):
     assert saved == [(2, None)]
 
 
-def test_ctrl_c_finishes_the_step_validates_and_keeps_the_best(ranker):
+def test_ctrl_c_finishes_the_step_validates_and_keeps_the_best(ranker, ctrl_c):
     before, saved = signal.getsignal(signal.SIGINT), []
 
     def on_step(now):
         if now["step"] == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            ctrl_c()
 
     result = train(
         ranker, stream(), LOSSES["hybrid"], steps=100, lists_per_step=1, on_step=on_step, best_by="x",
@@ -159,10 +166,16 @@ def test_loss_and_backward_stand_outside_autocast(ranker):
         train(ranker, stream(), loss_fn, steps=1, lists_per_step=2, dtype=torch.bfloat16, gradient_cache=gradient_cache)
 
 
-def test_a_second_ctrl_c_stops_at_once(ranker):
+def test_an_ignored_ctrl_c_stays_ignored(ranker, ctrl_c):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    result = train(ranker, stream(), LOSSES["hybrid"], steps=2, lists_per_step=1, on_step=lambda now: ctrl_c())
+    assert (result.steps, result.interrupted) == (2, False)
+
+
+def test_a_second_ctrl_c_stops_at_once(ranker, ctrl_c):
     def on_step(now):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        ctrl_c()
+        ctrl_c()
 
     with pytest.raises(KeyboardInterrupt):
         train(ranker, stream(), LOSSES["hybrid"], steps=9, lists_per_step=1, on_step=on_step)

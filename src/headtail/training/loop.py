@@ -245,12 +245,15 @@ class _Window:
 
 @contextmanager
 def finish_on_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag; the second is a KeyboardInterrupt as ever. Outside the main thread, nothing."""
+    """Turn the first Ctrl-C into a flag; the second is a KeyboardInterrupt as ever.
+
+    Outside the main thread, and where the shell had Ctrl-C ignored (`nohup`, a script's background job), nothing.
+    """
     flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         yield flag
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def first(_signal: int, _frame: object) -> None:
         flag.set()
