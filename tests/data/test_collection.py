@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headtail.data import collection as module
-from headtail.data.collection import Collection, build_collection, cache_root, cached_collection, open_collection
+from headtail.data.collection import Collection, build_collection, cache_root, cached_collection, open_collection, publish
 from headtail.errors import HeadtailError
 from headtail.records import Doc
 
@@ -224,6 +224,17 @@ def test_another_process_that_was_faster_wins(tmp_path):
         return [Doc("slow", "x")]
 
     assert list(cached_collection("stem", "1", docs, tmp_path)) == ["fast"]
+
+
+def test_a_whole_collection_is_never_replaced_while_others_open_it(tmp_path):
+    """What a process finds between its last look and its rename stays the very same folder."""
+    first = build_collection([Doc("fast", "x")], tmp_path / "set").folder
+    inode = first.stat().st_ino
+    slow = build_collection([Doc("slow", "x")], tmp_path / "slow").folder
+    publish(slow, first, keep=lambda folder: (folder / "meta.json").exists())
+    assert (list(Collection(first)), first.stat().st_ino) == (["fast"], inode)
+    publish(slow, first)    # without `keep`: replaced
+    assert list(Collection(first)) == ["slow"]
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):

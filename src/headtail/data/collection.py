@@ -195,8 +195,12 @@ def building(target: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def publish(temporary: Path, target: Path) -> None:
-    """Rename a finished folder to `target`; one that stands there is moved aside first and then removed."""
+def publish(temporary: Path, target: Path, keep: Callable[[Path], bool] = lambda target: False) -> None:
+    """Rename a finished folder to `target`; one that stands there is moved aside first and then removed.
+
+    Args:
+        keep: whether what stands there is to stay, because another process was faster: others may be opening it now.
+    """
     temporary.chmod(0o755)    # mkdtemp's folders are closed to everybody else
     for _ in range(100):    # another process may put its own folder there between the two renames
         try:
@@ -205,6 +209,8 @@ def publish(temporary: Path, target: Path) -> None:
         except OSError:
             if not target.exists():
                 raise
+            if keep(target):
+                return
         aside = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
         with contextlib.suppress(FileNotFoundError):
             target.rename(aside / "old")
@@ -342,14 +348,20 @@ def cached_collection(
         return Collection(folder)
     with building(folder) as temporary:
         _fill(docs(), temporary, progress or (lambda count: None), source)
-        with contextlib.suppress(HeadtailError):
-            return Collection(folder)    # another process was faster
-        publish(temporary, folder)
+        publish(temporary, folder, keep=_is_collection)
     for other in parent.iterdir():
         if other.name.startswith(f"{stem}-") and other != folder:
             shutil.rmtree(other, ignore_errors=True)    # whoever has it mapped keeps it until he closes it
     _remove_abandoned(parent)
     return Collection(folder)
+
+
+def _is_collection(folder: Path) -> bool:
+    try:
+        _read_meta(folder)
+    except HeadtailError:
+        return False
+    return True
 
 
 def _remove_abandoned(parent: Path) -> None:

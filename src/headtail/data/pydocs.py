@@ -276,9 +276,12 @@ def pydocs_folder(cache_dir: Path | None = None) -> Path:
     """
     python = f"{platform.python_implementation().lower()}{platform.python_version()}-{sys.platform}"
     folder = (cache_dir or cache_root()) / f"pydocs-{python}-v{PYDOCS_VERSION}"
-    if not (folder / "dataset.toml").exists():    # written last
+    if not _is_built(folder):
         with building(folder) as temporary:
             build_pydocs(temporary)
-            if not (folder / "dataset.toml").exists():    # another process may have been faster
-                publish(temporary, folder)
+            publish(temporary, folder, keep=_is_built)
     return folder
+
+
+def _is_built(folder: Path) -> bool:
+    return (folder / "dataset.toml").exists()    # written last
