@@ -173,6 +173,19 @@ def test_it_is_built_once_for_a_python_version_and_loads_by_its_name(tmp_path, m
     assert load_dataset("pydocs").splits == ("train", "dev", "test")
 
 
+def test_another_process_that_was_faster_wins(tmp_path, monkeypatch):
+    def build_fast(folder):
+        (folder / "dataset.toml").write_text("fast")
+
+    def build_slowly(folder):
+        monkeypatch.setattr(pydocs, "build_pydocs", build_fast)
+        pydocs_folder(tmp_path)
+        (folder / "dataset.toml").write_text("slow")
+
+    monkeypatch.setattr(pydocs, "build_pydocs", build_slowly)
+    assert (pydocs_folder(tmp_path) / "dataset.toml").read_text() == "fast"
+
+
 def test_a_python_without_its_sources_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(pydocs, "read_docstrings", Docstrings)
     monkeypatch.setattr(pydocs.sysconfig, "get_path", lambda name: "/lib/python")
