@@ -146,6 +146,14 @@ def test_reading_modules_runs_none_of_them(monkeypatch, tmp_path):
     assert read_docstrings(tmp_path).texts["trap"] == "A trap."
 
 
+def test_a_hook_that_the_program_replaced_is_read_as_python_has_it(monkeypatch):
+    before = read_docstrings()
+    for hook in ("excepthook", "displayhook", "unraisablehook", "breakpointhook"):
+        monkeypatch.setattr(sys, hook, lambda *_: None)
+    assert read_docstrings() == before
+    assert before.texts["sys.excepthook"] == "Handle an exception by displaying it with a traceback on sys.stderr."
+
+
 def test_the_same_docstrings_give_the_same_files(tmp_path, monkeypatch, found, real):
     monkeypatch.setattr(pydocs, "read_docstrings", lambda: found)
     monkeypatch.setattr(pydocs, "make_pydocs", lambda _: real)

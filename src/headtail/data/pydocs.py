@@ -35,7 +35,7 @@ from headtail.errors import HeadtailError
 from headtail.files import atomic_writer
 from headtail.records import BROWSE, QUESTION, Doc, Query
 
-PYDOCS_VERSION = 1    # raise it when the same Python would give other files
+PYDOCS_VERSION = 2    # raise it when the same Python would give other files
 DESCRIPTION = "docstrings of the running Python's standard library, built on the spot; for tests and the demo"
 NOTE = "pydocs is a stand-in for tests and the demo: its figures vary with the Python version, publish none"
 
@@ -148,6 +148,8 @@ def _inspect_module(module: str, found: Docstrings) -> None:
     for name, member in sorted(vars(loaded).items()):
         if name.startswith("_") or isinstance(member, types.ModuleType) or not callable(member):
             continue
+        if name.endswith("hook"):    # sys.excepthook as Python has it: typer and others replace it
+            member = vars(loaded).get(f"__{name}__", member)
         if not _belongs(getattr(member, "__module__", None) or module, module):
             continue    # only borrowed: it is documented where it lives
         found.add(f"{module}.{name}", _own_docstring(member), module, label=2)
