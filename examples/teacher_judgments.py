@@ -15,6 +15,7 @@ from pathlib import Path
 
 from headtail import Doc, Run
 from headtail.data.formats import read_collection, read_qrels, read_queries, write_collection, write_qrels, write_queries
+from headtail.errors import HeadtailError
 from headtail.models.off_the_shelf import load_ranker
 from headtail.progress import Meter, track
 from headtail.records import Qrels
@@ -45,13 +46,14 @@ def main(
     depth: int,
     output: Path,
 ) -> None:
+    ranker = load_ranker(teacher)
     texts = {doc.doc_id: doc.text for doc in read_collection(collection)}
     held = read_queries(leave_out) if leave_out is not None else {}
     asked = {query_id: query for query_id, query in read_queries(queries).items() if query_id not in held}
     docs = [Doc(doc_id, text) for doc_id, text in texts.items()]
     found = RETRIEVERS["bm25"].build(docs, progress=track).search(asked.values(), depth, progress=track)
     with Meter(f"scoring with {teacher}", sum(len(ranking) for ranking in found.values())) as meter:
-        scored = rerank(load_ranker(teacher), found, asked, texts, name=teacher, missing="skip", on_batch=meter.advance)
+        scored = rerank(ranker, found, asked, texts, name=teacher, missing="skip", on_batch=meter.advance)
     judged = grade(scored, read_qrels(qrels) if qrels is not None else {}, least)
     write_collection(docs, output / "collection.tsv.gz")
     write_queries({query_id: asked[query_id] for query_id in judged}, output / "queries.train.tsv.gz")
@@ -69,4 +71,7 @@ if __name__ == "__main__":
     parser.add_argument("--least", type=float, default=0.38, help="smallest score of a query's first doc")
     parser.add_argument("--depth", type=int, default=30, help="docs of BM25 that the teacher sees")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the new data set")
-    main(**vars(parser.parse_args()))
+    try:
+        main(**vars(parser.parse_args()))
+    except HeadtailError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
