@@ -51,6 +51,155 @@ def bce(s: Floats, y: Floats, *, graded: bool = False) -> Result:
     return value, np.array([(sigmoid(x) - t) / len(s) for x, t in zip(s, targets, strict=True)])
 
 
+def mse(s: Floats, y: Floats) -> Result:
+    if not max(y) > 0:
+        return None
+    return sum((x - t) ** 2 for x, t in zip(s, y, strict=True)) / len(s), np.array([2 * (x - t) / len(s) for x, t in zip(s, y, strict=True)])
+
+
+def focal(s: Floats, y: Floats, *, on: str = "docs", gamma: float = 2.0, cap: str | None = None, cap_at: float = 3.0) -> Result:
+    if on == "pairs":
+        return over_pairs(s, dict.fromkeys(better(y), 1.0), "focal", bend=cap, cap_at=cap_at, gamma=gamma)
+    if not max(y) > 0:
+        return None
+    signs = [1.0 if label > 0 else -1.0 for label in y]
+    each = [cost("focal", sign * x, gamma=gamma) for x, sign in zip(s, signs, strict=True)]
+    return sum(c for c, _ in each) / len(s), np.array([sign * slope / len(s) for (_, slope), sign in zip(each, signs, strict=True)])
+
+
+def hinge(s: Floats, y: Floats, *, margin: float = 1.0, cap: str | None = None, cap_at: float = 3.0) -> Result:
+    return over_pairs(s, dict.fromkeys(better(y), 1.0), "hinge", bend=cap, cap_at=cap_at, margin=margin)
+
+
+def margin_mse(s: Floats, y: Floats, *, teacher: Floats, cap: str | None = None, cap_at: float = 3.0) -> Result:
+    pairs = better(y)
+    if not pairs:
+        return None
+    value, gradient = 0.0, np.zeros(len(s))
+    for i, j in pairs:
+        d, slope = bent(s[i] - s[j], cap, cap_at)
+        miss = d - bent(teacher[i] - teacher[j], cap, cap_at)[0]
+        value += miss**2 / len(pairs)
+        gradient[i] += 2 * miss * slope / len(pairs)
+        gradient[j] -= 2 * miss * slope / len(pairs)
+    return value, gradient
+
+
+def bent(d: float, cap: str | None, cap_at: float) -> tuple[float, float]:
+    """A margin bent by tanh, and its derivative."""
+    if cap is None or (cap == "easy" and d <= 0):
+        return d, 1.0
+    t = math.tanh(d / cap_at)
+    return cap_at * t, 1 - t * t
+
+
+def poly1(s: Floats, y: Floats, *, epsilon: float = 1.0) -> Result:
+    found = softmax(s, y)
+    if found is None:
+        return None
+    p, t = shares(s), [label / sum(y) for label in y]
+    hit = sum(a * b for a, b in zip(p, t, strict=True))
+    return found[0] + epsilon * (1 - hit), found[1] - epsilon * np.array([a * (b - hit) for a, b in zip(p, t, strict=True)])
+
+
+def shares(s: Floats) -> list[float]:
+    top = max(s)
+    powers = [math.exp(x - top) for x in s]
+    return [power / sum(powers) for power in powers]
+
+
+def listnet(s: Floats, y: Floats) -> Result:
+    if not sum(y) > 0:
+        return None
+    p, t = shares(s), shares(y)
+    top = max(s)
+    log_z = top + math.log(sum(math.exp(x - top) for x in s))
+    return sum(b * (log_z - x) for x, b in zip(s, t, strict=True)), np.array(p) - np.array(t)
+
+
+def factors(s: Floats, order: Sequence[int], k: int) -> tuple[float, np.ndarray]:
+    """-log of the first k choices of a Plackett-Luce model that draws the docs in that order."""
+    value, gradient = 0.0, np.zeros(len(s))
+    for place in range(min(k, len(s))):
+        left = list(order[place:])
+        p = shares([s[doc] for doc in left])
+        value -= math.log(p[0]) if p[0] > 0 else s[left[0]] - max(s[doc] for doc in left)
+        gradient[left] += p
+        gradient[left[0]] -= 1
+    return value, gradient
+
+
+def label_order(y: Floats, ties: Floats) -> list[int]:
+    return sorted(range(len(y)), key=lambda doc: (-y[doc], ties[doc]))
+
+
+def list_mle(s: Floats, y: Floats, *, ties: Floats, top_k: int | None = None) -> Result:
+    if not max(y) > 0:
+        return None
+    k = len(s) if top_k is None else min(top_k, len(s))
+    value, gradient = factors(s, label_order(y, ties), k)
+    return value / k, gradient / k
+
+
+def plackett_luce_parts(s: Floats, y: Floats, *, ties: Floats, top_k: int = 5) -> tuple[Result, Result]:
+    if len(s) < 2 or not max(y) > 0:
+        return None, None
+    order = label_order(y, ties)
+    head = _divided(factors(s, order, top_k), factors([0.0] * len(s), order, top_k)[0])
+    rest = order[top_k:]
+    listwise = softmax([s[doc] for doc in rest], [y[doc] for doc in rest]) if len(rest) >= 2 else None
+    if listwise is None:
+        return head, None
+    gradient = np.zeros(len(s))
+    gradient[rest] = listwise[1]
+    return head, _divided((listwise[0], gradient), math.log(len(rest)))
+
+
+def lambda_loss(
+    s: Floats, y: Floats, *, weights: str = "lambdarank", top_k: int | None = None, mu: float = 10.0, cap: str | None = None, cap_at: float = 3.0
+) -> Result:
+    pairs = better(y)
+    if not pairs:
+        return None
+    k = top_k or len(s)
+    ideal = dcg(sorted(range(len(s)), key=lambda doc: -y[doc]), y, k)
+    order = sorted(range(len(s)), key=lambda doc: -s[doc])
+    rank = {doc: place for place, doc in enumerate(order, start=1)}
+    value, gradient = 0.0, np.zeros(len(s))
+    for i, j in pairs:
+        apart, lower = abs(rank[i] - rank[j]), max(rank[i], rank[j])
+        step = 1 / math.log2(1 + apart) - 1 / math.log2(2 + apart)
+        if lower > k:
+            step /= 1 - 1 / math.log2(1 + lower)
+        step *= abs(2 ** y[i] - 2 ** y[j]) / ideal
+        swap = ndcg_change(s, y, i, j, k)
+        weight = {"lambdarank": swap, "ndcg_loss2": step, "ndcg_loss2++": swap + mu * step}[weights]
+        d, bend = bent(s[i] - s[j], cap, cap_at)
+        c, slope = cost("logistic", d)
+        value += weight * c
+        gradient[i] += weight * slope * bend
+        gradient[j] -= weight * slope * bend
+    return value, gradient
+
+
+def approx_ndcg(s: Floats, y: Floats, *, temperature: float = 0.1) -> Result:
+    if not max(y) > 0:
+        return None
+    n = len(s)
+    ideal = dcg(sorted(range(n), key=lambda doc: -y[doc]), y, n)
+    value, gradient = 0.0, np.zeros(n)
+    for i in range(n):
+        above = {j: sigmoid((s[j] - s[i]) / temperature) for j in range(n) if j != i}
+        rank = 1 + sum(above.values())
+        gain = (2 ** y[i] - 1) / ideal
+        value -= gain / math.log2(1 + rank)
+        per_rank = gain / (math.log2(1 + rank) ** 2 * (1 + rank) * math.log(2))
+        for j, p in above.items():
+            gradient[j] += per_rank * p * (1 - p) / temperature
+            gradient[i] -= per_rank * p * (1 - p) / temperature
+    return value, gradient
+
+
 def softmax(s: Floats, y: Floats) -> Result:
     if not sum(y) > 0:
         return None
@@ -61,13 +210,17 @@ def softmax(s: Floats, y: Floats) -> Result:
     return value, np.array([math.exp(x - log_z) - t for x, t in zip(s, targets, strict=True)])
 
 
-def over_pairs(s: Floats, weights: dict[tuple[int, int], float], phi: str, **options: object) -> Result:
+def over_pairs(
+    s: Floats, weights: dict[tuple[int, int], float], phi: str, *, bend: str | None = None, cap_at: float = 3.0, **options: object
+) -> Result:
     total = sum(weights.values())
     if total == 0:
         return None
     value, gradient = 0.0, np.zeros(len(s))
     for (i, j), weight in weights.items():
-        c, slope = cost(phi, s[i] - s[j], **options)    # type: ignore[arg-type]
+        d, bent_slope = bent(s[i] - s[j], bend, cap_at)
+        c, slope = cost(phi, d, **({"cap_at": cap_at} | options if phi == "capped" else options))    # type: ignore[arg-type]
+        slope *= bent_slope
         value += weight * c / total
         gradient[i] += weight * slope / total
         gradient[j] -= weight * slope / total
@@ -101,7 +254,15 @@ def ndcg_change(s: Floats, y: Floats, i: int, j: int, k: int) -> float:
 
 
 def hybrid_parts(
-    s: Floats, y: Floats, *, top_k: int = 5, head_by: str = "union", phi: str = "logistic", weights: str = "none", **options: object
+    s: Floats,
+    y: Floats,
+    *,
+    top_k: int = 5,
+    head_by: str = "union",
+    phi: str = "logistic",
+    weights: str = "none",
+    initial: Floats | None = None,
+    **options: object,
 ) -> tuple[Result, Result]:
     n = len(s)
     if n < 2:
@@ -111,7 +272,7 @@ def hybrid_parts(
         "disjoint": lambda: top(s, top_k),
         "labels": lambda: top(y, top_k),
         "union": lambda: top(s, top_k) | top(y, top_k),
-        "initial": lambda: set(range(min(top_k, n))),
+        "initial": lambda: top([-rank for rank in initial or range(n)], top_k),
     }[head_by]()
     touch = all if head_by == "disjoint" else any
     weigh: dict[str, Callable[[int, int], float]] = {
@@ -144,15 +305,34 @@ def mean_over(results: Sequence[Result], lengths: Sequence[int]) -> tuple[float,
     return value, gradients
 
 
-def loss(name: str, lists: Sequence[tuple[Floats, Floats]], **options: object) -> tuple[float, list[np.ndarray]]:
-    """Value of a batch of lists and the gradient of each list's scores."""
+def loss(
+    name: str, lists: Sequence[tuple[Floats, Floats]], per_doc: dict[str, Sequence[Floats]] | None = None, **options: object
+) -> tuple[float, list[np.ndarray]]:
+    """Value of a batch of lists and the gradient of each list's scores; `per_doc` are options with a number for each doc."""
     lengths = [len(s) for s, _ in lists]
-    if name != "hybrid":
-        function = {"bce": bce, "softmax": softmax, "pairwise_logistic": pairwise_logistic}[name]
-        return mean_over([function(s, y, **options) for s, y in lists], lengths)    # type: ignore[operator]
+    own = [{key: list(rows[number]) for key, rows in (per_doc or {}).items()} for number in range(len(lists))]
+    if name not in PARTS:
+        return mean_over([FUNCTIONS[name](s, y, **options, **more) for (s, y), more in zip(lists, own, strict=True)], lengths)
     alpha = float(options.pop("alpha", 0.5))    # type: ignore[arg-type]
-    parts = [hybrid_parts(s, y, **options) for s, y in lists]    # type: ignore[arg-type]
+    parts = [PARTS[name](s, y, **options, **more) for (s, y), more in zip(lists, own, strict=True)]
     head, head_gradients = mean_over([part[0] for part in parts], lengths)
     whole, whole_gradients = mean_over([part[1] for part in parts], lengths)
     gradients = [alpha * h + (1 - alpha) * w for h, w in zip(head_gradients, whole_gradients, strict=True)]
     return alpha * head + (1 - alpha) * whole, gradients
+
+
+FUNCTIONS: dict[str, Callable[..., Result]] = {
+    "bce": bce,
+    "mse": mse,
+    "focal": focal,
+    "pairwise_logistic": pairwise_logistic,
+    "hinge": hinge,
+    "margin_mse": margin_mse,
+    "softmax": softmax,
+    "poly1": poly1,
+    "listnet": listnet,
+    "list_mle": list_mle,
+    "lambda_loss": lambda_loss,
+    "approx_ndcg": approx_ndcg,
+}
+PARTS: dict[str, Callable[..., tuple[Result, Result]]] = {"hybrid": hybrid_parts, "plackett_luce_head_tail": plackett_luce_parts}

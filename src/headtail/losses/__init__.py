@@ -9,19 +9,55 @@ from typing import Any
 from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
-from headtail.losses.hybrid import HybridParts, hybrid, hybrid_parts
-from headtail.losses.listwise import softmax
-from headtail.losses.pairwise import pairwise_logistic
-from headtail.losses.pointwise import bce
+from headtail.losses.hybrid import (
+    HybridParts,
+    hybrid,
+    hybrid_parts,
+    plackett_luce_head_tail,
+    plackett_luce_parts,
+)
+from headtail.losses.listwise import approx_ndcg, lambda_loss, list_mle, listnet, poly1, softmax
+from headtail.losses.pairwise import hinge, margin_mse, pairwise_logistic
+from headtail.losses.pointwise import bce, focal, mse
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "bce": bce,
+    "mse": mse,
+    "focal": focal,
     "pairwise_logistic": pairwise_logistic,
+    "hinge": hinge,
+    "margin_mse": margin_mse,
     "softmax": softmax,
+    "poly1": poly1,
+    "listnet": listnet,
+    "list_mle": list_mle,
+    "lambda_loss": lambda_loss,
+    "approx_ndcg": approx_ndcg,
     "hybrid": hybrid,
+    "plackett_luce_head_tail": plackett_luce_head_tail,
 }
 
-__all__ = ["LOSSES", "HybridParts", "bce", "check_loss", "hybrid", "hybrid_parts", "pairwise_logistic", "softmax"]
+__all__ = [
+    "LOSSES",
+    "HybridParts",
+    "approx_ndcg",
+    "bce",
+    "check_loss",
+    "focal",
+    "hinge",
+    "hybrid",
+    "hybrid_parts",
+    "lambda_loss",
+    "list_mle",
+    "listnet",
+    "margin_mse",
+    "mse",
+    "pairwise_logistic",
+    "plackett_luce_head_tail",
+    "plackett_luce_parts",
+    "poly1",
+    "softmax",
+]
 
 
 def check_loss(name: str, options: dict[str, Any]) -> Callable[..., Tensor]:

@@ -1,4 +1,4 @@
-"""Pairwise care for the head, listwise order for the whole list: the loss this project was started for."""
+"""Pairwise care for the head, listwise order for the whole list: the losses this project was started for."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
-from headtail.losses.listwise import softmax_per_list
-from headtail.losses.pairwise import PHIS, better_pairs, pair_margins, phi_at_zero
+from headtail.losses.listwise import label_order, plackett_luce, softmax
+from headtail.losses.pairwise import PHIS, phi_at_zero
+from headtail.losses.ranks import discount, gains_of, ideal_dcg, ranks_of, top
 from headtail.losses.reduce import mean_inside, mean_over, real_only
 
 HEADS_BY = ("scores", "labels", "union", "initial", "disjoint")
@@ -17,7 +18,7 @@ WEIGHTS = ("none", "labels", "ndcg")
 
 
 class HybridParts(NamedTuple):
-    """The two parts of the hybrid for the log; each is 1 for an untrained ranker."""
+    """The two parts of a head and tail loss for the log; each is 1 for an untrained ranker."""
 
     head: Tensor                # scalar
     whole: Tensor               # scalar
@@ -82,19 +83,26 @@ def hybrid_parts(
     gamma: float = 2.0,
     initial: Tensor | None = None,
 ) -> HybridParts:
-    """The hybrid's two parts before they are mixed, with the lists that lack one; options as in `hybrid`."""
-    _check(alpha, top_k, head_by, phi, weights)
+    """The hybrid's two parts before they are mixed, with the lists that lack one; options as in `hybrid`.
+
+    Takes O(B M L) memory, M the docs of the longest head: pairs outside the head are never formed.
+    """
+    _check("hybrid", alpha, top_k)
+    for kind, name, known in (("head_by", head_by, HEADS_BY), ("phi", phi, PHIS), ("weights", weights, WEIGHTS)):
+        if name not in known:
+            raise ConfigError(unknown_name(kind, name, known))
     mask = mask & (mask.sum(1, keepdim=True) >= 2)
     scores, labels = real_only(scores, labels, mask)
     head = head_docs(scores.detach(), labels, mask, top_k=top_k, head_by=head_by, initial=initial)    # [B, L]
     inside, outside = (head, mask & ~head) if head_by == "disjoint" else (mask, mask)
 
-    pairs = better_pairs(labels, inside) & (head[:, :, None] | head[:, None, :])                      # [B, L, L]
-    costs = PHIS[phi](pair_margins(scores), cap=cap, cap_at=cap_at, margin=margin, gamma=gamma)       # [B, L, L]
-    pair_weights = pairs * _pair_weights(scores.detach(), labels, mask, weights, top_k)
+    pairs = HeadPairs.of(head, inside)
+    order = torch.sign(pairs.differences(labels))                                                     # [B, M, L]
+    costs = PHIS[phi](order * pairs.differences(scores), cap=cap, cap_at=cap_at, margin=margin, gamma=gamma)
+    pair_weights = pairs.weights * (order != 0) * _pair_weights(pairs, scores.detach(), labels, mask, weights, top_k)
     head_costs, has_pair = mean_inside(costs, pair_weights)                                           # [B]
 
-    list_costs, has_label = softmax_per_list(scores, labels * outside, outside)                       # [B]
+    list_costs, has_label = softmax.per_list(scores, labels * outside, outside)                       # [B]
     docs = outside.sum(1)
     has_label = has_label & (docs >= 2)
     list_costs = list_costs / torch.log(docs.clamp(min=2).to(scores.dtype))
@@ -109,45 +117,110 @@ def hybrid_parts(
 def head_docs(
     scores: Tensor, labels: Tensor, mask: Tensor, *, top_k: int, head_by: str, initial: Tensor | None = None
 ) -> Tensor:
-    """[B, L] bool: which docs stand in the head; ties at the cut all do."""
-    if head_by == "labels":
-        return _top(labels, mask, top_k)
-    if head_by == "union":
-        return _top(scores, mask, top_k) | _top(labels, mask, top_k)
+    """[B, L] bool: which docs stand in the head; ties at the cut all do.
+
+    By label, docs of the list's lowest label stay out: where the cut falls among them every better doc is in the head
+    already, and they would add no pair.
+    """
+    if head_by in ("labels", "union"):
+        lowest = labels.masked_fill(~mask, float("inf")).amin(1, keepdim=True)
+        by_label = top(labels, mask, top_k) & (labels > lowest)
+        return by_label if head_by == "labels" else by_label | top(scores, mask, top_k)
     if head_by == "initial":
         ranks = torch.arange(mask.shape[1], device=mask.device).expand_as(mask) if initial is None else initial
-        return _top(-ranks.to(scores.dtype), mask, top_k)
-    return _top(scores, mask, top_k)
+        return top(-ranks.to(scores.dtype), mask, top_k)
+    return top(scores, mask, top_k)
 
 
-def _top(values: Tensor, mask: Tensor, top_k: int) -> Tensor:
-    values = values.masked_fill(~mask, float("-inf"))
-    cut = values.topk(min(top_k, values.shape[1]), dim=1).values[:, -1:]    # [B, 1]
-    return mask & (values >= cut)
+class HeadPairs(NamedTuple):
+    """The pairs of a doc of the head with any doc, laid out [B, M, L]: M the docs of the longest head."""
+
+    places: Tensor     # [B, M], where the docs of the head stand in their list
+    weights: Tensor    # [B, M, L]: 1; half where both stand in the head and the pair occurs twice; 0 where there is none
+
+    @classmethod
+    def of(cls, head: Tensor, partners: Tensor) -> HeadPairs:
+        """Pairs of `head` [B, L] with `partners` [B, L]."""
+        longest = max(1, int(head.sum(1).max()))
+        places = head.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :longest]
+        weights = 1 - 0.5 * head.to(torch.float32)
+        return cls(places, (head.gather(1, places)[:, :, None] & partners[:, None, :]) * weights[:, None, :])
+
+    def differences(self, values: Tensor) -> Tensor:
+        """[B, L] -> [B, M, L], value of the head's doc minus that of the other."""
+        return values.gather(1, self.places)[:, :, None] - values[:, None, :]
 
 
-def _pair_weights(scores: Tensor, labels: Tensor, mask: Tensor, weights: str, top_k: int) -> Tensor:
-    """[B, L, L] >= 0; no gradient flows through it."""
+def _pair_weights(
+    pairs: HeadPairs, scores: Tensor, labels: Tensor, mask: Tensor, weights: str, top_k: int
+) -> Tensor:
+    """[B, M, L] >= 0; no gradient flows through it."""
     if weights == "labels":
-        return pair_margins(labels).abs()
-    if weights == "ndcg":
-        return _ndcg_change(scores, labels, mask, top_k)
+        return pairs.differences(labels).abs()
+    if weights == "ndcg":    # |G_i - G_j| |d_i - d_j| / ideal DCG
+        ranks, gains = ranks_of(scores, mask), gains_of(labels)
+        discounts = discount(ranks, scores.dtype) * (ranks <= top_k)
+        ideal = ideal_dcg(gains, top_k)[:, None, None]
+        return pairs.differences(gains).abs() * pairs.differences(discounts).abs() / ideal
     return scores.new_ones(())
 
 
-def _ndcg_change(scores: Tensor, labels: Tensor, mask: Tensor, top_k: int) -> Tensor:
-    """|G_i - G_j| |d_i - d_j| / ideal DCG: the change of nDCG@top_k if docs i and j swapped places."""
-    ranks = scores.masked_fill(~mask, float("-inf")).argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
-    discounts = (1 / torch.log2(1 + ranks.to(scores.dtype))) * (ranks <= top_k)                    # [B, L]
-    gains = (2**labels.clamp(min=0) - 1) * mask                                                    # [B, L]
-    places = torch.arange(2, 2 + min(top_k, gains.shape[1]), device=scores.device, dtype=scores.dtype)
-    ideal = (gains.topk(len(places), dim=1).values / torch.log2(places)).sum(1).clamp(min=1e-9)    # [B]
-    return pair_margins(gains).abs() * pair_margins(discounts).abs() / ideal[:, None, None]
+def plackett_luce_head_tail(
+    scores: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    alpha: float = 0.5,
+    top_k: int = 5,
+    ties: Tensor | None = None,
+) -> Tensor:
+    """alpha * Plackett-Luce of the first k docs + (1 - alpha) * softmax over the rest, each 1 at equal scores.
+
+    One probability model cut in two: P(order) = P(first k given all) P(rest given rest). The first k are those of the
+    label order, docs of one label in an order drawn anew each time.
+
+    Source: this project, on Xia et al., "Statistical Consistency of Top-k Ranking", NIPS 2009.
+
+    Args:
+        scores: [B, L], any real number.
+        labels: [B, L], graded relevance, higher is better.
+        mask: [B, L] bool, False on padding.
+        alpha: the head's share, 0 to 1.
+        top_k: docs in the head.
+        ties: [B, L], numbers that order docs of one label, smallest first; None draws them.
+
+    Returns:
+        Scalar: each part is a mean over the lists that have it (a positive among the first k, or behind them); a list
+        of fewer than two docs has neither.
+    """
+    head, rest, *_ = plackett_luce_parts(scores, labels, mask, alpha, top_k, ties)
+    return alpha * head + (1 - alpha) * rest
 
 
-def _check(alpha: float, top_k: int, head_by: str, phi: str, weights: str) -> None:
-    for kind, name, known in (("head_by", head_by, HEADS_BY), ("phi", phi, PHIS), ("weights", weights, WEIGHTS)):
-        if name not in known:
-            raise ConfigError(unknown_name(kind, name, known))
+def plackett_luce_parts(
+    scores: Tensor, labels: Tensor, mask: Tensor, alpha: float = 0.5, top_k: int = 5, ties: Tensor | None = None
+) -> HybridParts:
+    """The two parts before they are mixed; options as in `plackett_luce_head_tail`."""
+    _check("plackett_luce_head_tail", alpha, top_k)
+    mask = mask & (mask.sum(1, keepdim=True) >= 2)
+    scores, labels = real_only(scores, labels, mask)
+    order = label_order(labels, mask, ties)
+    costs = plackett_luce(scores, order, mask, top_k).sum(1)                                          # [B]
+    untrained = plackett_luce(torch.zeros_like(scores), order, mask, top_k).sum(1)
+    has_positive = labels.amax(1) > 0
+
+    behind = torch.zeros_like(mask).scatter(1, order[:, top_k:], True) & mask                        # [B, L]
+    rest_costs, rest_usable = softmax.per_list(scores, labels * behind, behind)
+    docs = behind.sum(1)
+    rest_usable = rest_usable & (docs >= 2)
+    return HybridParts(
+        mean_over(costs / untrained.clamp(min=1e-9), has_positive),
+        mean_over(rest_costs / torch.log(docs.clamp(min=2).to(scores.dtype)), rest_usable),
+        int((~has_positive).sum()),
+        int((~rest_usable).sum()),
+    )
+
+
+def _check(name: str, alpha: float, top_k: int) -> None:
     if not 0 <= alpha <= 1 or top_k < 1:
-        raise ConfigError(f"hybrid: expected 0 <= alpha <= 1 and top_k >= 1, found alpha={alpha}, top_k={top_k}")
+        raise ConfigError(f"{name}: expected 0 <= alpha <= 1 and top_k >= 1, found alpha={alpha}, top_k={top_k}")

@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
-from headtail.losses.reduce import mean_over_lists, real_only
+from headtail.losses.reduce import Loss, mean_inside
 
 CAPS = ("easy", "both")
+Phi = Callable[..., Tensor]
 
 
 def pair_margins(scores: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ def hinge_phi(margins: Tensor, *, margin: float = 1.0, **_: object) -> Tensor:
 
 
 def focal_phi(margins: Tensor, *, gamma: float = 2.0, **_: object) -> Tensor:
-    """(1 - sigma(d))^gamma log(1 + exp(-d)); Lin et al., ICCV 2017, on pairs."""
+    """(1 - sigma(d))^gamma log(1 + exp(-d)); Lin et al., ICCV 2017."""
     return torch.exp(-gamma * F.softplus(margins)) * F.softplus(-margins)
 
 
@@ -59,7 +60,7 @@ def capped_phi(margins: Tensor, *, cap: str = "easy", cap_at: float = 3.0, **_: 
     return F.softplus(-cap_margins(margins, cap, cap_at))
 
 
-PHIS: dict[str, Callable[..., Tensor]] = {
+PHIS: dict[str, Phi] = {
     "logistic": logistic,
     "hinge": hinge_phi,
     "capped": capped_phi,
@@ -72,9 +73,18 @@ def phi_at_zero(phi: str, *, margin: float = 1.0, gamma: float = 2.0) -> float:
     return {"hinge": margin, "focal": math.log(2) * math.pow(0.5, gamma)}.get(phi, math.log(2))
 
 
+def over_pairs(
+    scores: Tensor, labels: Tensor, mask: Tensor, phi: Phi, *, cap: str | None, cap_at: float, **options: float
+) -> tuple[Tensor, Tensor]:
+    """The mean cost of each list's pairs [B], and which lists have a pair [B]."""
+    margins = cap_margins(pair_margins(scores), cap, cap_at)                 # [B, L, L]
+    return mean_inside(phi(margins, **options), better_pairs(labels, mask))
+
+
+@Loss
 def pairwise_logistic(
     scores: Tensor, labels: Tensor, mask: Tensor, *, cap: str | None = None, cap_at: float = 3.0
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Logistic loss on every two docs of a list whose labels differ (RankNet).
 
     Source: Burges et al., "Learning to Rank using Gradient Descent", ICML 2005.
@@ -87,8 +97,65 @@ def pairwise_logistic(
         cap_at: the margin that counts as easy enough, in logits.
 
     Returns:
-        Scalar: mean over the pairs of a list, then over the lists that have a pair; 0 if none has.
+        Mean over the pairs of a list, then over the lists that have a pair; 0 if none has.
     """
-    scores, labels = real_only(scores, labels, mask)
-    margins = cap_margins(pair_margins(scores), cap, cap_at)                 # [B, L, L]
-    return mean_over_lists(F.softplus(-margins), where=better_pairs(labels, mask))
+    return over_pairs(scores, labels, mask, logistic, cap=cap, cap_at=cap_at)
+
+
+@Loss
+def hinge(
+    scores: Tensor, labels: Tensor, mask: Tensor, *, margin: float = 1.0, cap: str | None = None, cap_at: float = 3.0
+) -> tuple[Tensor, Tensor]:
+    """max(0, margin - difference) on every two docs of a list whose labels differ: a pair far enough apart costs nothing.
+
+    Source: Herbrich et al., "Large margin rank boundaries for ordinal regression", 2000; Joachims, KDD 2002.
+
+    Args:
+        scores: [B, L], any real number.
+        labels: [B, L], graded relevance, higher is better.
+        mask: [B, L] bool, False on padding.
+        margin: the difference that is far enough, in logits.
+        cap: None, "easy" or "both": see `cap_margins`.
+        cap_at: the margin that counts as easy enough, in logits.
+
+    Returns:
+        Mean over the pairs of a list, then over the lists that have a pair; 0 if none has.
+    """
+    return over_pairs(scores, labels, mask, hinge_phi, cap=cap, cap_at=cap_at, margin=margin)
+
+
+@Loss
+def margin_mse(
+    scores: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    *,
+    teacher: Tensor | None = None,
+    cap: str | None = None,
+    cap_at: float = 3.0,
+) -> tuple[Tensor, Tensor]:
+    """Squared distance between the ranker's and a teacher's difference, on every two docs whose labels differ.
+
+    Source: Hofstätter et al., "Improving Efficient Neural Ranking Models with Cross-Architecture Knowledge
+    Distillation", arXiv 2010.02666.
+
+    Args:
+        scores: [B, L], any real number.
+        labels: [B, L], graded relevance, higher is better.
+        mask: [B, L] bool, False on padding.
+        teacher: [B, L], the teacher's scores, on whatever scale the ranker is to learn.
+        cap: None, "easy" or "both", on both differences alike: see `cap_margins`.
+        cap_at: the margin that counts as easy enough, in logits.
+
+    Returns:
+        Mean over the pairs of a list, then over the lists that have a pair; 0 if none has.
+
+    Raises:
+        ConfigError: no teacher.
+    """
+    if teacher is None:
+        raise ConfigError("loss 'margin_mse': expected a teacher's scores, found none; name a run of its scores as lists.teacher")
+    teacher = teacher.to(scores.dtype).masked_fill(~mask, 0.0)
+    pairs = better_pairs(labels, mask)
+    wanted = torch.where(pairs, cap_margins(pair_margins(teacher), cap, cap_at), 0.0)
+    return mean_inside((cap_margins(pair_margins(scores), cap, cap_at) - wanted).square(), pairs)

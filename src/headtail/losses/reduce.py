@@ -5,14 +5,54 @@ A mean over all pairs of a batch would hand a list of 900 pairs 99 % of the grad
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
+from headtail.errors import HeadtailError
+
+PerList = Callable[..., tuple[Tensor, Tensor]]
+
+
+class Loss:
+    """A pure function (scores, labels, mask, **options) -> scalar, made from the cost of each list.
+
+    The scalar is the mean over the lists with something to compare, a differentiable 0 where none has. Scores are
+    raised to fp32 at least; labels below 0 count as 0; nothing that stands on padding is read.
+
+    Attributes:
+        per_list: (scores, labels, mask, **options) -> costs [B] and which lists count [B] bool, for the log.
+    """
+
+    def __init__(self, per_list: PerList) -> None:
+        self._per_list = per_list
+        functools.update_wrapper(self, per_list)    # its name, docstring and signature
+
+    def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor, **options: object) -> Tensor:
+        return mean_over(*self.per_list(scores, labels, mask, **options))
+
+    def per_list(self, scores: Tensor, labels: Tensor, mask: Tensor, **options: object) -> tuple[Tensor, Tensor]:
+        """Costs [B], 0 where a list has nothing to compare, and which lists have something [B] bool."""
+        return self._per_list(*real_only(scores, labels, mask), mask, **options)
+
 
 def real_only(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """fp32 (or fp64) scores and labels [B, L] with 0 on padding, whatever stood there, NaN included."""
+    """fp32 (or fp64) scores and labels >= 0 [B, L] with 0 on padding, whatever stood there, NaN included.
+
+    Raises:
+        HeadtailError: a score of a real doc that is NaN or infinite, with its list.
+    """
     dtype = torch.promote_types(scores.dtype, torch.float32)
-    return scores.to(dtype).masked_fill(~mask, 0.0), labels.to(dtype).masked_fill(~mask, 0.0)
+    scores = scores.to(dtype).masked_fill(~mask, 0.0)
+    if not bool(torch.isfinite(scores).all()):
+        row, place = (~torch.isfinite(scores)).nonzero()[0].tolist()
+        raise HeadtailError(
+            f"list {row} of the batch: expected finite scores, found {scores[row, place].item()} for its doc {place};"
+            " a lower learning rate or gradient clipping keeps a ranker from that"
+        )
+    return scores, labels.to(dtype).clamp(min=0).masked_fill(~mask, 0.0)
 
 
 def mean_inside(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -35,8 +75,3 @@ def mean_inside(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 def mean_over(per_list: Tensor, usable: Tensor) -> Tensor:
     """Mean of [B] over the usable lists; a differentiable 0 when there is none."""
     return per_list.masked_fill(~usable, 0.0).sum() / usable.sum().clamp(min=1)
-
-
-def mean_over_lists(values: Tensor, where: Tensor) -> Tensor:
-    """The mean inside each list, then over the lists that have a `where`."""
-    return mean_over(*mean_inside(values, where))
