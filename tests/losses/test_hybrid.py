@@ -6,7 +6,7 @@ from torch import tensor
 
 from headtail.errors import ConfigError
 from headtail.losses import hybrid, hybrid_parts, pairwise_logistic, softmax
-from headtail.losses.hybrid import HEADS_BY, WEIGHTS, _ndcg_change, head_docs
+from headtail.losses.hybrid import HEADS_BY, WEIGHTS, HeadPairs, head_docs, pair_weights
 from headtail.losses.pairwise import PHIS
 
 
@@ -17,6 +17,11 @@ def one_list(scores, labels):
 
 def softplus(x):
     return math.log1p(math.exp(x))
+
+
+def ndcg_change(scores, labels, mask, top_k):
+    """[B, L, L] for lists without padding: with every doc in the head, row i is doc i."""
+    return pair_weights(HeadPairs.of(mask, mask), scores.detach(), labels, mask, "ndcg", top_k)
 
 
 def test_two_docs_by_hand():
@@ -82,7 +87,7 @@ def test_weights_by_labels_are_their_difference():
 def test_weights_by_ndcg_are_the_change_that_a_swap_makes():
     """A 1 at rank 3: to rank 1 nDCG@5 rises from 1/2 to 1, to rank 2 from 1/2 to 1/log2(3)."""
     scores, labels, mask = one_list([3.0, 2.0, 1.0], [0.0, 0.0, 1.0])
-    change = _ndcg_change(scores.detach(), labels, mask, 5)[0]
+    change = ndcg_change(scores, labels, mask, 5)[0]
     assert change[2].tolist() == pytest.approx([0.5, 1 / math.log2(3) - 0.5, 0])
     assert change[0, 1] == 0
     loss = hybrid(scores, labels, mask, alpha=1.0, top_k=5, weights="ndcg")
@@ -92,7 +97,7 @@ def test_weights_by_ndcg_are_the_change_that_a_swap_makes():
 
 def test_below_rank_k_a_swap_changes_ndcg_only_with_the_head():
     scores, labels, mask = one_list([3.0, 2.0, 1.0], [0.0, 0.0, 1.0])
-    assert _ndcg_change(scores.detach(), labels, mask, 1)[0, 2].tolist() == [1, 0, 0]
+    assert ndcg_change(scores, labels, mask, 1)[0, 2].tolist() == [1, 0, 0]
 
 
 def test_a_positive_below_the_head_is_still_pushed_up():

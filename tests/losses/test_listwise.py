@@ -63,7 +63,7 @@ def test_check_loss_gives_the_function_when_every_option_is_its_own():
 @pytest.mark.parametrize(
     ("name", "options", "line"),
     [
-        ("softmx", {}, "unknown loss 'softmx', did you mean 'softmax'? known: bce, hybrid, pairwise_logistic, softmax"),
+        ("softmx", {}, "unknown loss 'softmx', did you mean 'softmax'? known: approx_ndcg, bce, "),
         ("hybrid", {"alpa": 1}, "unknown option of loss 'hybrid' 'alpa', did you mean 'alpha'?"),
         ("softmax", {"alpha": 1}, "unknown option of loss 'softmax' 'alpha'; known: (it has none)"),
         ("bce", {"scores": 1}, "unknown option of loss 'bce' 'scores'"),

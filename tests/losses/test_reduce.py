@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import tensor
 
-from headtail.losses.reduce import mean_inside, mean_over, mean_over_lists, real_only
+from headtail.losses.reduce import mean_inside, mean_over, real_only
 
 
 def test_the_mean_inside_a_list_comes_before_the_mean_over_lists():
     values = tensor([[1.0, 3.0, 5.0], [10.0, 99.0, 99.0]])
     where = tensor([[True, True, True], [True, False, False]])
-    assert mean_over_lists(values, where).item() == (3 + 10) / 2    # and not (1 + 3 + 5 + 10) / 4
+    assert mean_over(*mean_inside(values, where)).item() == (3 + 10) / 2    # and not (1 + 3 + 5 + 10) / 4
 
 
 def test_weights_weigh():
@@ -46,5 +46,5 @@ def test_a_list_of_900_pairs_and_one_of_9_have_the_same_say():
     values = torch.ones(2, 900, requires_grad=True)
     where = torch.ones(2, 900, dtype=torch.bool)
     where[1, 9:] = False
-    mean_over_lists(values, where).backward()
+    mean_over(*mean_inside(values, where)).backward()
     assert values.grad.sum(1).tolist() == pytest.approx([0.5, 0.5])    # a mean over all 909 pairs would give .99 and .01

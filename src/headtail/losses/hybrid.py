@@ -99,8 +99,8 @@ def hybrid_parts(
     pairs = HeadPairs.of(head, inside)
     order = torch.sign(pairs.differences(labels))                                                     # [B, M, L]
     costs = PHIS[phi](order * pairs.differences(scores), cap=cap, cap_at=cap_at, margin=margin, gamma=gamma)
-    pair_weights = pairs.weights * (order != 0) * _pair_weights(pairs, scores.detach(), labels, mask, weights, top_k)
-    head_costs, has_pair = mean_inside(costs, pair_weights)                                           # [B]
+    weighed = pairs.weights * (order != 0) * pair_weights(pairs, scores.detach(), labels, mask, weights, top_k)
+    head_costs, has_pair = mean_inside(costs, weighed)                                           # [B]
 
     list_costs, has_label = softmax.per_list(scores, labels * outside, outside)                       # [B]
     docs = outside.sum(1)
@@ -151,7 +151,7 @@ class HeadPairs(NamedTuple):
         return values.gather(1, self.places)[:, :, None] - values[:, None, :]
 
 
-def _pair_weights(
+def pair_weights(
     pairs: HeadPairs, scores: Tensor, labels: Tensor, mask: Tensor, weights: str, top_k: int
 ) -> Tensor:
     """[B, M, L] >= 0; no gradient flows through it."""
