@@ -6,7 +6,8 @@ from torch import tensor
 
 from headtail.errors import ConfigError
 from headtail.losses import hybrid, hybrid_parts, pairwise_logistic, softmax
-from headtail.losses.hybrid import HEADS_BY, WEIGHTS, HeadPairs, head_docs, pair_weights
+from headtail.losses.hybrid import HEADS_BY, WEIGHTS, head_docs, pair_weights
+from headtail.losses.pairs import Pairs
 from headtail.losses.pairwise import PHIS
 
 
@@ -21,7 +22,7 @@ def softplus(x):
 
 def ndcg_change(scores, labels, mask, top_k):
     """[B, L, L] for lists without padding: with every doc in the head, row i is doc i."""
-    return pair_weights(HeadPairs.of(mask, mask), scores.detach(), labels, mask, "ndcg", top_k)
+    return pair_weights(Pairs.touching(mask, labels, mask), scores.detach(), labels, mask, "ndcg", top_k)
 
 
 def test_two_docs_by_hand():
@@ -152,9 +153,9 @@ def test_no_gradient_flows_through_the_choice_of_the_head_or_the_weights():
         ({"head_by": "score"}, "unknown head_by 'score', did you mean 'scores'"),
         ({"phi": "hnge"}, "unknown phi 'hnge', did you mean 'hinge'"),
         ({"weights": "dcg"}, "unknown weights 'dcg', did you mean 'ndcg'"),
-        ({"alpha": 1.5}, "hybrid: expected 0 <= alpha <= 1 and top_k >= 1, found alpha=1.5"),
-        ({"alpha": float("nan")}, "hybrid: expected 0 <= alpha <= 1"),
-        ({"top_k": 0}, "hybrid: expected 0 <= alpha <= 1 and top_k >= 1"),
+        ({"alpha": 1.5}, "expected 0 <= alpha <= 1 and top_k >= 1, found alpha=1.5"),
+        ({"alpha": float("nan")}, "expected 0 <= alpha <= 1"),
+        ({"top_k": 0}, "expected 0 <= alpha <= 1 and top_k >= 1"),
     ],
 )
 def test_an_option_that_means_nothing_is_an_error(options, line):

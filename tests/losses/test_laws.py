@@ -159,6 +159,7 @@ def test_the_one_positive_of_a_list_is_always_pushed_up(part, made, where):
         pairs_alone, head_by = options.get("alpha") == 1.0, options.get("head_by")
         silent = (
             name in ("mse", "margin_mse", "listnet", "hinge")    # they have a target, and a positive can stand above it
+            or (name == "approx_ndcg" and "temperature" not in options)    # a step of .1 is flat 37 temperatures away
             or head_by == "disjoint"    # on purpose: see test_hybrid
             or (pairs_alone and options.get("phi") == "hinge")    # once the margin is reached
             or (pairs_alone and head_by == "initial" and options["weights"] == "ndcg")    # all of the old head ranks below k

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
 from headtail.losses.listwise import label_order, plackett_luce, softmax
+from headtail.losses.pairs import Pairs
 from headtail.losses.pairwise import PHIS, phi_at_zero
 from headtail.losses.ranks import discount, gains_of, ideal_dcg, ranks_of, top
-from headtail.losses.reduce import mean_inside, mean_over, real_only
+from headtail.losses.reduce import expect, mean_inside, mean_over, real_only
 
 HEADS_BY = ("scores", "labels", "union", "initial", "disjoint")
 WEIGHTS = ("none", "labels", "ndcg")
@@ -87,7 +88,7 @@ def hybrid_parts(
 
     Takes O(B M L) memory, M the docs of the longest head: pairs outside the head are never formed.
     """
-    _check("hybrid", alpha, top_k)
+    _check(alpha, top_k)
     for kind, name, known in (("head_by", head_by, HEADS_BY), ("phi", phi, PHIS), ("weights", weights, WEIGHTS)):
         if name not in known:
             raise ConfigError(unknown_name(kind, name, known))
@@ -96,11 +97,10 @@ def hybrid_parts(
     head = head_docs(scores.detach(), labels, mask, top_k=top_k, head_by=head_by, initial=initial)    # [B, L]
     inside, outside = (head, mask & ~head) if head_by == "disjoint" else (mask, mask)
 
-    pairs = HeadPairs.of(head, inside)
-    order = torch.sign(pairs.differences(labels))                                                     # [B, M, L]
-    costs = PHIS[phi](order * pairs.differences(scores), cap=cap, cap_at=cap_at, margin=margin, gamma=gamma)
-    weighed = pairs.weights * (order != 0) * pair_weights(pairs, scores.detach(), labels, mask, weights, top_k)
-    head_costs, has_pair = mean_inside(costs, weighed)                                           # [B]
+    pairs = Pairs.touching(head, labels, inside)
+    costs = PHIS[phi](pairs.margins(scores), cap=cap, cap_at=cap_at, margin=margin, gamma=gamma)      # [B, M, L]
+    weighed = pairs.weights * pair_weights(pairs, scores.detach(), labels, mask, weights, top_k)
+    head_costs, has_pair = mean_inside(costs, weighed)                                                # [B]
 
     list_costs, has_label = softmax.per_list(scores, labels * outside, outside)                       # [B]
     docs = outside.sum(1)
@@ -132,27 +132,8 @@ def head_docs(
     return top(scores, mask, top_k)
 
 
-class HeadPairs(NamedTuple):
-    """The pairs of a doc of the head with any doc, laid out [B, M, L]: M the docs of the longest head."""
-
-    places: Tensor     # [B, M], where the docs of the head stand in their list
-    weights: Tensor    # [B, M, L]: 1; half where both stand in the head and the pair occurs twice; 0 where there is none
-
-    @classmethod
-    def of(cls, head: Tensor, partners: Tensor) -> HeadPairs:
-        """Pairs of `head` [B, L] with `partners` [B, L]."""
-        longest = max(1, int(head.sum(1).max()))
-        places = head.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :longest]
-        weights = 1 - 0.5 * head.to(torch.float32)
-        return cls(places, (head.gather(1, places)[:, :, None] & partners[:, None, :]) * weights[:, None, :])
-
-    def differences(self, values: Tensor) -> Tensor:
-        """[B, L] -> [B, M, L], value of the head's doc minus that of the other."""
-        return values.gather(1, self.places)[:, :, None] - values[:, None, :]
-
-
 def pair_weights(
-    pairs: HeadPairs, scores: Tensor, labels: Tensor, mask: Tensor, weights: str, top_k: int
+    pairs: Pairs, scores: Tensor, labels: Tensor, mask: Tensor, weights: str, top_k: int
 ) -> Tensor:
     """[B, M, L] >= 0; no gradient flows through it."""
     if weights == "labels":
@@ -201,7 +182,7 @@ def plackett_luce_parts(
     scores: Tensor, labels: Tensor, mask: Tensor, alpha: float = 0.5, top_k: int = 5, ties: Tensor | None = None
 ) -> HybridParts:
     """The two parts before they are mixed; options as in `plackett_luce_head_tail`."""
-    _check("plackett_luce_head_tail", alpha, top_k)
+    _check(alpha, top_k)
     mask = mask & (mask.sum(1, keepdim=True) >= 2)
     scores, labels = real_only(scores, labels, mask)
     order = label_order(labels, mask, ties)
@@ -221,6 +202,5 @@ def plackett_luce_parts(
     )
 
 
-def _check(name: str, alpha: float, top_k: int) -> None:
-    if not 0 <= alpha <= 1 or top_k < 1:
-        raise ConfigError(f"{name}: expected 0 <= alpha <= 1 and top_k >= 1, found alpha={alpha}, top_k={top_k}")
+def _check(alpha: float, top_k: int) -> None:
+    expect(0 <= alpha <= 1 and top_k >= 1, "0 <= alpha <= 1 and top_k >= 1", alpha=alpha, top_k=top_k)

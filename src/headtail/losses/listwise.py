@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
-from headtail.losses.pairwise import CAPS, better_pairs, cap_margins, logistic, pair_margins
+from headtail.losses.pairs import Pairs, places_of
+from headtail.losses.pairwise import cap_margins, logistic
 from headtail.losses.ranks import discount, gains_of, ideal_dcg, ranks_of
-from headtail.losses.reduce import Loss
+from headtail.losses.reduce import Loss, expect
 
 LAMBDAS = ("lambdarank", "ndcg_loss2", "ndcg_loss2++")
 
@@ -124,6 +125,7 @@ def list_mle(
         Mean over the factors of a list, so that a long one counts no more than a short one, then over the lists with
         a positive; 0 if none has.
     """
+    expect(top_k is None or top_k >= 1, "top_k >= 1", top_k=top_k)
     costs = plackett_luce(scores, label_order(labels, mask, ties), mask, top_k)
     factors = mask.sum(1) if top_k is None else mask.sum(1).clamp(max=top_k)
     return costs.sum(1) / factors.clamp(min=1), labels.amax(1) > 0
@@ -167,31 +169,36 @@ def lambda_loss(
     """
     if weights not in LAMBDAS:
         raise ConfigError(unknown_name("weights", weights, LAMBDAS))
+    expect(top_k is None or top_k >= 1, "top_k >= 1", top_k=top_k)
+    expect(mu >= 0, "mu >= 0", mu=mu)
     gains, ranks = gains_of(labels), ranks_of(scores, mask)
-    gain = pair_margins(gains).abs() / ideal_dcg(gains, top_k)[:, None, None]                    # [B, L, L]
+    if weights == "lambdarank" and top_k is not None:    # no other pair weighs anything
+        pairs = Pairs.touching((ranks <= top_k) & mask, labels, mask)
+    else:
+        pairs = Pairs.better(labels, mask)
+    gain = pairs.differences(gains).abs() / ideal_dcg(gains, top_k)[:, None, None]               # [B, M, L]
     moved = torch.zeros_like(gain)
     if weights != "ndcg_loss2":
-        moved = moved + rank_change(ranks, top_k, scores.dtype)
+        moved = moved + rank_change(pairs, ranks, top_k, scores.dtype)
     if weights != "lambdarank":
-        moved = moved + (mu if weights.endswith("++") else 1.0) * rank_distance(ranks, top_k, scores.dtype)
-    pairs = better_pairs(labels, mask)
-    costs = logistic(cap_margins(pair_margins(scores), cap, cap_at))
-    return (pairs * gain * moved * costs.masked_fill(~pairs, 0.0)).sum((1, 2)), pairs.any(2).any(1)
+        moved = moved + (mu if weights.endswith("++") else 1.0) * rank_distance(pairs, ranks, top_k, scores.dtype)
+    costs = logistic(cap_margins(pairs.margins(scores), cap, cap_at))
+    return (pairs.weights * gain * moved * costs).sum((1, 2)), pairs.weights.amax((1, 2)) > 0
 
 
-def rank_change(ranks: Tensor, top_k: int | None, dtype: torch.dtype) -> Tensor:
-    """[B, L, L] |d(r_i) - d(r_j)|, what a gain wins by the swap of the two; d is 0 below rank k."""
+def rank_change(pairs: Pairs, ranks: Tensor, top_k: int | None, dtype: torch.dtype) -> Tensor:
+    """[B, M, L] |d(r_i) - d(r_j)|, what a gain wins by the swap of the two; d is 0 below rank k."""
     worth = discount(ranks, dtype)
-    return pair_margins(worth if top_k is None else worth * (ranks <= top_k)).abs()
+    return pairs.differences(worth if top_k is None else worth * (ranks <= top_k)).abs()
 
 
-def rank_distance(ranks: Tensor, top_k: int | None, dtype: torch.dtype) -> Tensor:
-    """[B, L, L] d(n) - d(n + 1) for ranks n apart; where one lies below rank k, over 1 - d(the lower rank)."""
-    apart = pair_margins(ranks).abs().clamp(min=1)
+def rank_distance(pairs: Pairs, ranks: Tensor, top_k: int | None, dtype: torch.dtype) -> Tensor:
+    """[B, M, L] d(n) - d(n + 1) for ranks n apart; where one lies below rank k, over 1 - d(the lower rank)."""
+    apart = pairs.differences(ranks).abs().clamp(min=1)
     worth = discount(apart, dtype) - discount(apart + 1, dtype)
     if top_k is None:
         return worth
-    lower = torch.maximum(ranks[:, :, None], ranks[:, None, :]).clamp(min=2)
+    lower = torch.maximum(ranks.gather(1, pairs.places)[:, :, None], ranks[:, None, :]).clamp(min=2)
     return torch.where(lower > top_k, worth / (1 - discount(lower, dtype)), worth)
 
 
@@ -208,7 +215,8 @@ def approx_ndcg(
         scores: [B, L], any real number.
         labels: [B, L], graded relevance, higher is better.
         mask: [B, L] bool, False on padding.
-        temperature: above 0, in logits; the smaller, the nearer to nDCG and the fewer pairs get a gradient.
+        temperature: above 0, in logits; the smaller, the nearer to nDCG and the fewer pairs get a gradient: a positive
+            more than 17 temperatures from every other doc gets none in fp32.
 
     Returns:
         -1 (the best order) to 0: mean over the lists with a positive; 0 if none has.
@@ -216,9 +224,9 @@ def approx_ndcg(
     Raises:
         ConfigError: a temperature that is not above 0.
     """
-    if not temperature > 0:
-        raise ConfigError(f"approx_ndcg: expected temperature > 0, found {temperature}")
-    above = torch.sigmoid(-pair_margins(scores) / temperature) * mask[:, None, :]    # [B, L, L]: j above i
-    ranks = 0.5 + above.sum(2)                                                       # a doc is half above itself
-    gains = gains_of(labels)
-    return -(gains * discount(ranks, scores.dtype)).sum(1) / ideal_dcg(gains), labels.amax(1) > 0
+    expect(temperature > 0, "temperature > 0", temperature=temperature)
+    gains, places = gains_of(labels), places_of(labels > 0)                                      # [B, L], [B, M]
+    ahead = scores[:, None, :] - scores.gather(1, places)[:, :, None]                            # [B, M, L]
+    above = torch.sigmoid(ahead / temperature) * mask[:, None, :]
+    ranks = 0.5 + above.sum(2)                                               # [B, M]; a doc is half above itself
+    return -(gains.gather(1, places) * discount(ranks, scores.dtype)).sum(1) / ideal_dcg(gains), labels.amax(1) > 0

@@ -10,20 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
-from headtail.losses.reduce import Loss, mean_inside
+from headtail.losses.pairs import Pairs
+from headtail.losses.reduce import Loss, expect, mean_inside, real_only
 
 CAPS = ("easy", "both")
 Phi = Callable[..., Tensor]
-
-
-def pair_margins(scores: Tensor) -> Tensor:
-    """[B, L] -> [B, L, L], s_i - s_j."""
-    return scores[:, :, None] - scores[:, None, :]
-
-
-def better_pairs(labels: Tensor, mask: Tensor) -> Tensor:
-    """[B, L] -> [B, L, L] bool: both docs are real and y_i > y_j."""
-    return (labels[:, :, None] > labels[:, None, :]) & mask[:, :, None] & mask[:, None, :]
 
 
 def cap_margins(margins: Tensor, cap: str | None, cap_at: float) -> Tensor:
@@ -36,6 +27,7 @@ def cap_margins(margins: Tensor, cap: str | None, cap_at: float) -> Tensor:
         return margins
     if cap not in CAPS:
         raise ConfigError(unknown_name("cap", str(cap), CAPS))
+    expect(cap_at > 0, "cap_at > 0", cap_at=cap_at)
     bent = cap_at * torch.tanh(margins / cap_at)
     return bent if cap == "both" else torch.where(margins > 0, bent, margins)
 
@@ -47,11 +39,13 @@ def logistic(margins: Tensor, **_: object) -> Tensor:
 
 def hinge_phi(margins: Tensor, *, margin: float = 1.0, **_: object) -> Tensor:
     """max(0, margin - d)."""
+    expect(margin > 0, "margin > 0", margin=margin)
     return F.relu(margin - margins)
 
 
 def focal_phi(margins: Tensor, *, gamma: float = 2.0, **_: object) -> Tensor:
     """(1 - sigma(d))^gamma log(1 + exp(-d)); Lin et al., ICCV 2017."""
+    expect(gamma >= 0, "gamma >= 0", gamma=gamma)
     return torch.exp(-gamma * F.softplus(margins)) * F.softplus(-margins)
 
 
@@ -77,8 +71,8 @@ def over_pairs(
     scores: Tensor, labels: Tensor, mask: Tensor, phi: Phi, *, cap: str | None, cap_at: float, **options: float
 ) -> tuple[Tensor, Tensor]:
     """The mean cost of each list's pairs [B], and which lists have a pair [B]."""
-    margins = cap_margins(pair_margins(scores), cap, cap_at)                 # [B, L, L]
-    return mean_inside(phi(margins, **options), better_pairs(labels, mask))
+    pairs = Pairs.better(labels, mask)
+    return mean_inside(phi(cap_margins(pairs.margins(scores), cap, cap_at), **options), pairs.weights)
 
 
 @Loss
@@ -152,10 +146,11 @@ def margin_mse(
 
     Raises:
         ConfigError: no teacher.
+        HeadtailError: a score of the teacher that is NaN or infinite.
     """
     if teacher is None:
-        raise ConfigError("loss 'margin_mse': expected a teacher's scores, found none; name a run of its scores as lists.teacher")
-    teacher = teacher.to(scores.dtype).masked_fill(~mask, 0.0)
-    pairs = better_pairs(labels, mask)
-    wanted = torch.where(pairs, cap_margins(pair_margins(teacher), cap, cap_at), 0.0)
-    return mean_inside((cap_margins(pair_margins(scores), cap, cap_at) - wanted).square(), pairs)
+        raise ConfigError("loss 'margin_mse': expected a teacher's scores, found none; name a run of them: teacher of [[train]]")
+    teacher, _ = real_only(teacher, labels, mask)
+    pairs = Pairs.better(labels, mask)
+    wanted = cap_margins(pairs.margins(teacher), cap, cap_at)                # [B, M, L]
+    return mean_inside((cap_margins(pairs.margins(scores), cap, cap_at) - wanted).square(), pairs.weights)

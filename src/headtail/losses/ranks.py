@@ -1,6 +1,6 @@
 """What the losses that look at ranks share. No gradient flows through a rank.
 
-Words of trec_eval's nDCG: gain G = 2^y - 1, discount 1 / log2(1 + rank), ranks from 1.
+Words of nDCG: gain G = 2^y - 1, discount 1 / log2(1 + rank), ranks from 1.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ def ranks_of(scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def gains_of(labels: Tensor) -> Tensor:
-    """2^y - 1."""
-    return torch.exp2(labels) - 1
+    """[B, L] (2^y - 1) / 2^(largest y of the list): nDCG is a ratio, and so a label of 200 stays a number."""
+    largest = labels.amax(1, keepdim=True)
+    return torch.exp2(labels - largest) - torch.exp2(-largest)
 
 
 def discount(ranks: Tensor, dtype: torch.dtype) -> Tensor:

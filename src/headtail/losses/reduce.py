@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from headtail.errors import HeadtailError
+from headtail.errors import ConfigError, HeadtailError
 
 PerList = Callable[..., tuple[Tensor, Tensor]]
 
@@ -31,6 +31,7 @@ class Loss:
         functools.update_wrapper(self, per_list)    # its name, docstring and signature
 
     def __call__(self, scores: Tensor, labels: Tensor, mask: Tensor, **options: object) -> Tensor:
+        """The scalar."""
         return mean_over(*self.per_list(scores, labels, mask, **options))
 
     def per_list(self, scores: Tensor, labels: Tensor, mask: Tensor, **options: object) -> tuple[Tensor, Tensor]:
@@ -42,17 +43,26 @@ def real_only(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Ten
     """fp32 (or fp64) scores and labels >= 0 [B, L] with 0 on padding, whatever stood there, NaN included.
 
     Raises:
-        HeadtailError: a score of a real doc that is NaN or infinite, with its list.
+        HeadtailError: a score or label of a real doc that is NaN or infinite, with its list.
     """
     dtype = torch.promote_types(scores.dtype, torch.float32)
-    scores = scores.to(dtype).masked_fill(~mask, 0.0)
-    if not bool(torch.isfinite(scores).all()):
-        row, place = (~torch.isfinite(scores)).nonzero()[0].tolist()
-        raise HeadtailError(
-            f"list {row} of the batch: expected finite scores, found {scores[row, place].item()} for its doc {place};"
-            " a lower learning rate or gradient clipping keeps a ranker from that"
-        )
-    return scores, labels.to(dtype).clamp(min=0).masked_fill(~mask, 0.0)
+    scores, labels = (values.to(dtype).masked_fill(~mask, 0.0) for values in (scores, labels))
+    if not bool(torch.isfinite(scores).logical_and(torch.isfinite(labels)).all()):    # one wait for the device, not two
+        _name_the_list("score", scores, "a lower learning rate or gradient clipping keeps a ranker from that")
+        _name_the_list("label", labels, "a label is a number from 0 upward")
+    return scores, labels.clamp(min=0)
+
+
+def _name_the_list(kind: str, values: Tensor, way_out: str) -> None:
+    for row, place in (~torch.isfinite(values)).nonzero()[:1].tolist():
+        found = values[row, place].item()
+        raise HeadtailError(f"list {row} of the batch: expected a finite {kind}, found {found} for its doc {place}; {way_out}")
+
+
+def expect(holds: bool, condition: str, **found: object) -> None:
+    """Raise a ConfigError that names the condition and the options that do not meet it."""
+    if not holds:
+        raise ConfigError(f"expected {condition}, found {', '.join(f'{name}={value}' for name, value in found.items())}")
 
 
 def mean_inside(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
