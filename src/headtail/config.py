@@ -29,6 +29,7 @@ class SourceConfig(StrictModel):
     name: str                             # pydocs, a folder, beir:FOLDER or irds:NAME
     split: str = "train"
     run: Path | None = None               # a TREC run to draw negatives from; none: BM25 makes one
+    teacher: Path | None = None           # a TREC run of any ranker over the same docs, for losses that learn from its scores
     only: Intent | None = None            # queries of this intent alone: a second source can give them more weight
     repeat: PositiveInt = 1               # times each query stands in an epoch
     intent: Intent | None = None          # overrides what the data set says of itself
@@ -46,6 +47,7 @@ class ValidationConfig(StrictModel):
     name: str | None = None               # none: the first training source
     split: str = "dev"
     run: Path | None = None
+    teacher: Path | None = None           # as for training; without one a loss that has a teacher is not measured here
     queries: PositiveInt = 100            # the first so many by a hash of the query_id
     depth: PositiveInt = 30               # docs of the first stage to re-rank
     every: NonNegativeInt = 0             # optimizer steps; 0: after the last step only

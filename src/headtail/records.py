@@ -124,7 +124,7 @@ Qrels = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class RankedList:
-    """One list to learn from or to score: a query, its docs, and a label for each doc.
+    """One list to learn from or to score: a query, its docs, a label for each doc and, with a teacher, its score for each.
 
     The docs stand in the order of the first stage where there is one, so position 0 is its best.
     """
@@ -132,7 +132,9 @@ class RankedList:
     query: Query
     docs: tuple[Doc, ...]
     labels: tuple[float, ...]
+    teacher: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.docs) != len(self.labels):
-            raise ValueError(f"query {self.query.query_id!r}: {len(self.docs)} docs but {len(self.labels)} labels")
+        for kind, values in (("labels", self.labels), ("scores of the teacher", self.teacher)):
+            if values is not None and len(self.docs) != len(values):
+                raise ValueError(f"query {self.query.query_id!r}: {len(self.docs)} docs but {len(values)} {kind}")

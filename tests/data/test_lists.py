@@ -52,6 +52,22 @@ def test_found_only_leaves_out_positives_that_the_run_lacks():
     assert all("d25" not in doc_ids(lists(found_only=True, positives=3).get(1, epoch)) for epoch in range(5))
 
 
+def test_a_teacher_gives_each_doc_of_a_list_its_score():
+    teacher = Run({name: [(doc_id, number / 10) for number, doc_id in enumerate(TEXTS)] for name in ("a", "b")}, "teacher")
+    ranked = lists(teacher=teacher, size=9).get(1, 0)
+    assert ranked.teacher == pytest.approx([int(doc_id[1:]) / 10 for doc_id in doc_ids(ranked)])
+    assert lists().get(1, 0).teacher is None
+
+
+def test_a_teacher_that_lacks_a_doc_is_named_with_the_way_out():
+    with pytest.raises(HeadtailError) as caught:
+        lists(teacher=RUN.renamed("cross"))
+    assert str(caught.value).startswith(
+        "the teacher's run 'cross' lacks 1 of 41 docs that lists may draw (first: query 'b', doc 'd25'); re-rank the same run"
+    )
+    assert lists(teacher=RUN, found_only=True).get(1, 0).teacher is not None
+
+
 @pytest.mark.parametrize(
     ("lost", "where"), [("d25", "the judgments, query 'b'"), ("d7", "run 'bm25', query 'a'")]
 )

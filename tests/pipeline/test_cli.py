@@ -267,6 +267,12 @@ BAD_SETTINGS = {
     "name=..": "name",
     "validation.best_by=nDGC@5": "nDGC",
     "lists.size=1": "lists.size",
+    "loss.options.top_k=0": "expected 0 <= alpha <= 1 and top_k >= 1, found alpha=0.5, top_k=0",
+    "loss.options={head_by='initial',initial=1}": "loss 'hybrid' cannot work with the options",
+    "loss.name=margin_mse": "loss 'margin_mse' learns from a teacher's scores: set train.0.teacher to a run file of them",
+    "loss={name='margin_mse',options={teacher=[1.0]}}": "loss.options.teacher: a teacher is a run file, set as train.0.teacher",
+    "train.0.teacher=t.trec": "train.0.teacher: loss 'hybrid' learns from labels alone; losses with a teacher: margin_mse",
+    "validation.teacher=t.trec": "validation.teacher: loss 'hybrid' learns from labels alone",
 }
 
 
@@ -278,8 +284,28 @@ def test_bad_settings(setting, base, refused):
 
 
 def test_a_loss_that_gives_no_number_is_refused(base, refused):
-    options = ("--set", "name=fresh", "--set", "loss.options.phi=hinge", "--set", "loss.options.margin=0")
-    assert "gives inf on a list of three docs" in refused("train", base / "tiny.toml", *options)
+    options = ("--set", "name=fresh", "--set", "loss.name=poly1", "--set", "loss.options.epsilon=nan")
+    assert "gives nan on a list of three docs" in refused("train", base / "tiny.toml", *options)
+
+
+def test_any_run_can_teach(base, headtail, refused, tmp_path):
+    teacher = tmp_path / "teacher.trec.gz"
+    assert headtail("retrieve", "--data", base / "world", "--split", "train", "--ranker", "tfidf", "-k", 10, "-o", teacher)[0] == 0
+    sets = ["loss.name=margin_mse", f"train.0.teacher={teacher}", "name=taught"]
+    assert headtail("train", base / "tiny.toml", "--set", *sets)[0] == 0
+    records = [json.loads(line) for line in (base / "runs" / "taught" / "ledger.jsonl").read_text().splitlines()]
+    assert all(record["lists_without"] == 0 < record["loss"] for record in records if record["kind"] == "train")
+    assert [record["loss"] for record in records if record["kind"] == "validation"] == [None, None]    # no teacher of its own
+    sets = [*sets[:2], f"validation.teacher={teacher}", "name=taught_dev"]
+    assert headtail("train", base / "tiny.toml", "--set", *sets)[0] == 0
+    ledger = (base / "runs" / "taught_dev" / "ledger.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["loss"] > 0 for line in ledger if '"validation"' in line)
+
+    lines = gzip.open(teacher, "rt").readlines()
+    with gzip.open(teacher, "wt") as out:
+        out.writelines(line for line in lines if " ice " not in line)
+    line = refused("train", base / "tiny.toml", "--set", *sets[:2], "name=fresh")
+    assert "lacks 1 of 9 docs that lists may draw (first: query 'q2', doc 'ice'); re-rank the same run" in line
 
 
 def test_a_folder_with_a_model_of_no_run_is_not_written_into(base, refused):

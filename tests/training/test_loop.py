@@ -1,5 +1,6 @@
 """The loop on a tiny T5: exact gradients, the best model kept, Ctrl-C, and what stops it."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -10,13 +11,13 @@ import torch
 from tests.world import DOCS, write_t5
 
 from headtail.errors import TrainingError
-from headtail.losses import LOSSES
+from headtail.losses import LOSSES, parts_of, takes_teacher
 from headtail.models.ranker import Ranker
 from headtail.records import Doc, Query, RankedList
 from headtail.training.diagnostics import separation
 from headtail.training.gradient_cache import cached_backward, joint_backward
 from headtail.training.ledger import Ledger, read_ledger
-from headtail.training.loop import Validation, build_batch, train
+from headtail.training.loop import Validation, build_batch, stack_lists, train
 from headtail.training.optimizer import build_optimizer
 from headtail.training.schedule import constant, linear
 
@@ -44,6 +45,11 @@ def ranked(query, *labels):
     return RankedList(Query(query, query), docs, tuple(map(float, labels)))
 
 
+def taught(lists):
+    """The same lists with a teacher that scores the k-th doc k / 2."""
+    return [dataclasses.replace(one, teacher=tuple(place / 2 for place in range(len(one.docs)))) for one in lists]
+
+
 LISTS = [ranked("cold water", 0, 1, 0, 0, 2), ranked("apple", 1, 0), ranked("the cat", 0, 0, 0)]    # the last: nothing relevant
 
 
@@ -51,14 +57,14 @@ def stream():
     return itertools.cycle(LISTS)
 
 
-def gradients(ranker, backward, loss_fn, budget):
-    batch = build_batch(ranker, LISTS, budget)
+def gradients(ranker, backward, loss_fn, budget, lists=LISTS):
+    batch = build_batch(ranker, lists, budget)
     ranker.zero_grad()
     torch.manual_seed(1)
     loss, parts = backward(
         lambda number: ranker(**batch.pairs[number].inputs),
         len(batch.pairs),
-        lambda parts: loss_fn(batch.scores(parts), batch.labels, batch.mask),
+        lambda parts: loss_fn(batch.scores(parts), batch.labels, batch.mask, **batch.more),
     )
     return loss, batch.scores(parts), [p.grad.clone() for p in ranker.parameters() if p.grad is not None]
 
@@ -66,8 +72,9 @@ def gradients(ranker, backward, loss_fn, budget):
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_cached_gradient_is_the_joint_one_with_dropout_on(name, ranker):
     ranker.double().train()
-    joint = gradients(ranker, joint_backward, LOSSES[name], 40)
-    cached = gradients(ranker, cached_backward, LOSSES[name], 40)
+    lists = taught(LISTS) if takes_teacher(name) else LISTS
+    joint = gradients(ranker, joint_backward, LOSSES[name], 40, lists)
+    cached = gradients(ranker, cached_backward, LOSSES[name], 40, lists)
     assert joint[0].dtype == torch.float64
     assert math.isclose(joint[0], cached[0], rel_tol=1e-12)
     for a, b in zip(joint[2], cached[2], strict=True):
@@ -112,6 +119,34 @@ def test_scores_of_lists_of_different_length_stand_in_their_places(ranker):
     for row, one in enumerate(LISTS):
         alone = ranker.score([(one.query.text, doc.text) for doc in one.docs], precision="fp32")
         assert scores[row, : len(alone)].tolist() == pytest.approx(alone.tolist(), abs=1e-5)
+
+
+def test_lists_are_stacked_with_their_teacher():
+    labels, mask, more = stack_lists(taught(LISTS))
+    assert labels.tolist() == [[0, 1, 0, 0, 2], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+    assert mask.tolist() == [[True] * 5, [True] * 2 + [False] * 3, [True] * 3 + [False] * 2]
+    assert more["teacher"].tolist() == [[0, 0.5, 1, 1.5, 2], [0, 0.5, 0, 0, 0], [0, 0.5, 1, 0, 0]]
+    assert stack_lists(LISTS)[2] == {}
+    with pytest.raises(ValueError, match="query 'apple': 2 docs but 1 scores of the teacher"):
+        dataclasses.replace(LISTS[1], teacher=(1.0,))
+
+
+def test_a_ranker_learns_the_margins_of_a_teacher(ranker, tmp_path):
+    rates = {"encoder_lr": 1e-2, "head_lr": 1e-2, "embedding_lr": 1e-2}
+    ledger, lists = Ledger(tmp_path / "ledger.jsonl"), itertools.cycle(taught(LISTS))
+    options = {"steps": 80, "lists_per_step": 3, "optimizer": rates, "ledger": ledger, "log_every": 20}
+    train(ranker, lists, LOSSES["margin_mse"], loss_parts=parts_of("margin_mse"), **options)
+    records = read_ledger(ledger.path)
+    assert records[-1]["loss"] < 0.3 * records[0]["loss"]
+    assert [record["lists_without"] for record in records] == [1.0] * 4    # of three lists one has nothing relevant
+
+
+def test_the_parts_of_the_hybrid_stand_in_the_ledger(ranker, tmp_path):
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    train(ranker, stream(), LOSSES["hybrid"], loss_parts=parts_of("hybrid"), steps=2, lists_per_step=3, ledger=ledger, log_every=1)
+    for record in read_ledger(ledger.path):
+        assert record["loss"] == pytest.approx(0.5 * record["loss_head"] + 0.5 * record["loss_whole"], rel=1e-5)
+        assert (record["lists_without_pair"], record["lists_without_label"]) == (1.0, 1.0)
 
 
 def test_learning_lowers_the_loss_and_the_ledger_tells(ranker, tmp_path):

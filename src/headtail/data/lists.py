@@ -30,10 +30,12 @@ class TrainingLists:
         found_only: only positives that stand in the run, as when the run's docs are re-ranked. With the others a ranker
             learns that what answers a query looks unlike it, since every negative was found by its words.
         skip_empty: leave out queries that have a positive but no negative; else they are an error.
+        teacher: a run of any ranker, whose scores travel with the lists; it has to know every doc that a list may draw.
 
     Raises:
         ConfigError: sizes that make no list.
-        HeadtailError: no list has a positive, a query has no candidate, or a doc of a list has no text.
+        HeadtailError: no list has a positive, a query has no candidate, or a doc of a list has no text or no score of
+            the teacher.
     """
 
     def __init__(
@@ -50,11 +52,12 @@ class TrainingLists:
         seed: int = 0,
         found_only: bool = False,
         skip_empty: bool = False,
+        teacher: Run | None = None,
     ) -> None:
         _check(size, positives, depth, source)
         self.queries, self.qrels, self.run, self.texts = queries, qrels, run, texts
         self.size, self.positives, self.depth, self.source, self.seed = size, positives, depth, source, seed
-        self.found_only = found_only
+        self.found_only, self.teacher = found_only, teacher
         judged = [query_id for query_id in queries if query_id in qrels]
         usable = [query_id for query_id in judged if self._positives(query_id)]
         self.without_positive = len(queries) - len(usable)
@@ -72,6 +75,7 @@ class TrainingLists:
         left_out = set(empty)
         self.query_ids = [query_id for query_id in usable if query_id not in left_out]
         self._check_docs()
+        self._check_teacher()
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -89,7 +93,13 @@ class TrainingLists:
             self.queries[query_id],
             tuple(Doc(doc_id, self.texts[doc_id]) for doc_id in chosen),
             tuple(float(max(labels.get(doc_id, 0), 0)) for doc_id in chosen),
+            None if self.teacher is None else self._taught(self.teacher, query_id, chosen),
         )
+
+    @staticmethod
+    def _taught(teacher: Run, query_id: str, doc_ids: Sequence[str]) -> tuple[float, ...]:
+        scores = dict(teacher[query_id])
+        return tuple(scores[doc_id] for doc_id in doc_ids)
 
     def _check_docs(self) -> None:
         """Now rather than hours later, when a list with such a doc is first drawn."""
@@ -100,6 +110,24 @@ class TrainingLists:
                     raise HeadtailError(
                         f"{where}, query {query_id!r}: unknown doc_id {doc_id!r}; the collection has no such doc"
                     )
+
+    def _check_teacher(self) -> None:
+        if self.teacher is None:
+            return
+        drawn = {query_id: (*self._positives(query_id), *self._negatives(query_id)) for query_id in self.query_ids}
+        missing = [
+            (query_id, doc_id)
+            for query_id, doc_ids in drawn.items()
+            for doc_id in sorted(set(doc_ids) - {doc.doc_id for doc in self.teacher.get(query_id, ())})
+        ]
+        if missing:
+            query_id, doc_id = missing[0]
+            raise HeadtailError(
+                f"the teacher's run {self.teacher.name!r} lacks {len(missing):,} of {sum(map(len, drawn.values())):,} docs"
+                f" that lists may draw (first: query {query_id!r}, doc {doc_id!r});"
+                " re-rank the same run to the same depth with the teacher, and set lists.found_only=true if those it"
+                " lacks are positives that the first stage missed"
+            )
 
     def _positives(self, query_id: str) -> list[str]:
         positives = sorted(doc_id for doc_id, label in self.qrels[query_id].items() if label > 0)

@@ -19,7 +19,7 @@ WEIGHTS = ("none", "labels", "ndcg")
 
 
 class HybridParts(NamedTuple):
-    """The two parts of a head and tail loss for the log; each is 1 for an untrained ranker."""
+    """The two parts of a head and tail loss; each is 1 for an untrained ranker."""
 
     head: Tensor                # scalar
     whole: Tensor               # scalar

@@ -19,7 +19,7 @@ from headtail.errors import ConfigError, HeadtailError
 from headtail.evaluation.evaluate import evaluate as evaluate_run
 from headtail.evaluation.measures import parse_measures
 from headtail.files import atomic_writer
-from headtail.losses import check_loss
+from headtail.losses import LOSSES, check_loss, parts_of, takes_teacher
 from headtail.models.off_the_shelf import resolve_name
 from headtail.models.precision import body_dtype, default_device
 from headtail.models.ranker import Ranker
@@ -29,7 +29,7 @@ from headtail.records import Query, RankedList, Run, ScoredDoc, Texts
 from headtail.scoring import check_docs, score_ids
 from headtail.training.diagnostics import separation
 from headtail.training.ledger import Ledger
-from headtail.training.loop import TrainResult, Validation
+from headtail.training.loop import TrainResult, Validation, stack_lists
 from headtail.training.loop import train as train_ranker
 
 VALIDATION_MEASURES = ("RR@10", "nDCG@5")
@@ -88,13 +88,30 @@ def _check_settings(settings: Config, loss_fn: Callable[..., torch.Tensor]) -> N
     """What a config's types cannot tell, before anything is read or removed."""
     parse_measures([settings.validation.best_by])
     name, options = settings.loss.name, settings.loss.options
+    _check_teachers(settings)
     scores, labels = torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([[1.0, 0.0, 0.0]])
+    more = {"teacher": scores} if takes_teacher(name) else {}
     try:
-        cost = loss_fn(scores, labels, torch.ones(1, 3, dtype=torch.bool))
-    except (TypeError, ValueError, RuntimeError) as error:
+        cost = loss_fn(scores, labels, torch.ones(1, 3, dtype=torch.bool), **more)
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(f"loss {name!r} cannot work with the options {options}: {error}") from error
     if not torch.isfinite(cost):
         raise ConfigError(f"loss {name!r} gives {cost.item()} on a list of three docs with the options {options}")
+
+
+def _check_teachers(settings: Config) -> None:
+    """A loss that learns from a teacher has one in every source; one that does not has none."""
+    name = settings.loss.name
+    if "teacher" in settings.loss.options:
+        raise ConfigError("loss.options.teacher: a teacher is a run file, set as train.0.teacher")
+    for number, source in enumerate(settings.train):
+        if takes_teacher(name) and source.teacher is None:
+            raise ConfigError(f"loss {name!r} learns from a teacher's scores: set train.{number}.teacher to a run file of them")
+    named = [f"train.{number}.teacher" for number, source in enumerate(settings.train) if source.teacher is not None]
+    named += ["validation.teacher"] if settings.validation.teacher is not None else []
+    if named and not takes_teacher(name):
+        known = ", ".join(loss for loss in LOSSES if takes_teacher(loss))
+        raise ConfigError(f"{named[0]}: loss {name!r} learns from labels alone; losses with a teacher: {known}")
 
 
 def finished(settings: Config) -> bool:
@@ -136,8 +153,8 @@ def training_lists(settings: Config, track: Track = silent) -> MixedLists:
         dataset = load_dataset(source.name, intent=source.intent, relevant_from=source.relevant_from)
         judged = _judged_queries(dataset, source)
         run = _first_stage(dataset, judged, source.run, settings.lists.depth[1], track)
-        options = settings.lists.model_dump()
-        lists = TrainingLists(judged, dataset.qrels(source.split), run, dataset.collection, seed=settings.training.seed, **options)
+        options = settings.lists.model_dump() | {"teacher": _teacher(source.teacher), "seed": settings.training.seed}
+        lists = TrainingLists(judged, dataset.qrels(source.split), run, dataset.collection, **options)
         sources.append((lists, source.repeat))
     return MixedLists(sources, seed=settings.training.seed)
 
@@ -155,6 +172,10 @@ def _judged_queries(dataset: Dataset, source: SourceConfig) -> dict[str, Query]:
 
 def _first_stage(dataset: Dataset, queries: Mapping[str, Query], run: Path | None, k: int, track: Track) -> Run:
     return read_run(run) if run is not None else search(dataset, queries, k=k, track=track)
+
+
+def _teacher(run: Path | None) -> Run | None:
+    return read_run(run) if run is not None else None
 
 
 def dev_split(settings: Config, track: Track = silent) -> DevSplit:
@@ -176,7 +197,7 @@ def dev_split(settings: Config, track: Track = silent) -> DevSplit:
     run = Run({query_id: run[query_id] for query_id in queries if run.get(query_id)}, run.name)
     check_docs(run.name, ((query_id, doc.doc_id) for query_id, docs in run.items() for doc in docs), dataset.collection)
     chosen = {query_id: qrels[query_id] for query_id in queries}
-    options = settings.lists.model_dump() | {"depth": (1, wanted.depth), "skip_empty": True}
+    options = settings.lists.model_dump() | {"depth": (1, wanted.depth), "skip_empty": True, "teacher": _teacher(wanted.teacher)}
     lists = TrainingLists(queries, chosen, run, dataset.collection, seed=0, **options)
     drawn = tuple(lists.get(index, 0) for index in range(len(lists)))
     return DevSplit(queries, chosen, intents, run, dataset.collection, drawn, dataset.relevant_from)
@@ -218,12 +239,12 @@ def validation(ranker: Ranker, dev: DevSplit, settings: Config, loss_fn: Any) ->
     figures = dict(zip(names, macro.values(), strict=True))
     if len({dev.intents[query_id] for query_id in dev.queries}) > 1:
         figures |= {f"{intent} {name}": value for intent, row in means.items() if intent != "macro" for name, value in row.items()}
-    stacked = [torch.tensor([[scores[r.query.query_id, doc.doc_id] for doc in r.docs]]) for r in dev.lists]
-    width = max(part.shape[1] for part in stacked)
-    padded = torch.cat([torch.nn.functional.pad(part, (0, width - part.shape[1])) for part in stacked])    # [B, L]
-    labels = torch.tensor([[*r.labels, *[0.0] * (width - len(r.labels))] for r in dev.lists])
-    mask = torch.tensor([[True] * len(r.docs) + [False] * (width - len(r.docs)) for r in dev.lists])
-    return Validation(figures, loss_fn(padded, labels, mask).item(), separation(padded, labels, mask)["separation"])
+    labels, mask, more = stack_lists(dev.lists)
+    listed = torch.zeros_like(labels)    # [B, L]
+    listed[mask] = torch.tensor([scores[r.query.query_id, doc.doc_id] for r in dev.lists for doc in r.docs])
+    untaught = takes_teacher(settings.loss.name) and not more
+    loss = float("nan") if untaught else loss_fn(listed, labels, mask, **more).item()
+    return Validation(figures, loss, separation(listed, labels, mask)["separation"])
 
 
 def _train(
@@ -263,6 +284,7 @@ def _train(
             validate_every=settings.validation.every,
             best_by=settings.validation.best_by,
             save_best=save_best,
+            loss_parts=functools.partial(parts_of(settings.loss.name), **settings.loss.options),
             on_step=on_step,
             seed=options.seed,
         )

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -24,6 +24,8 @@ from headtail.training.gradient_cache import cached_backward, joint_backward
 from headtail.training.ledger import Ledger
 from headtail.training.optimizer import build_optimizer
 from headtail.training.schedule import SCHEDULES
+
+LossFn = Callable[..., Tensor]    # (scores, labels, mask) [B, L] -> scalar
 
 
 class Scorer(Protocol):
@@ -67,6 +69,7 @@ class ListBatch:
     mask: Tensor
     pairs: list[PairBatch]
     order: Tensor = field(repr=False)    # [N] place of each scored pair in the flattened [B, L]
+    more: Mapping[str, Tensor] = field(default_factory=dict)    # what a loss takes besides: {"teacher": [B, L]} with a teacher
 
     def scores(self, parts: Sequence[Tensor]) -> Tensor:
         """Scores of the batches, in their order, -> [B, L], 0 on padding."""
@@ -77,12 +80,8 @@ class ListBatch:
 def build_batch(ranker: Scorer, lists: Sequence[RankedList], token_budget: int) -> ListBatch:
     """Lay out lists of any length; only real docs are scored, so padding a list costs nothing."""
     device, width = ranker.device, max(len(ranked.docs) for ranked in lists)
-    labels, mask = torch.zeros(len(lists), width), torch.zeros(len(lists), width, dtype=torch.bool)
-    places = []
-    for row, ranked in enumerate(lists):
-        labels[row, : len(ranked.labels)] = torch.tensor(ranked.labels)
-        mask[row, : len(ranked.labels)] = True
-        places += [row * width + column for column in range(len(ranked.labels))]
+    labels, mask, more = stack_lists(lists)
+    places = [row * width + column for row, ranked in enumerate(lists) for column in range(len(ranked.docs))]
     pairs = pair_batches(
         ranker.tokenizer,
         [ranked.query.text for ranked in lists for _ in ranked.docs],
@@ -91,13 +90,24 @@ def build_batch(ranker: Scorer, lists: Sequence[RankedList], token_budget: int) 
         token_budget=token_budget,
     )
     order = torch.tensor([places[row] for batch in pairs for row in batch.rows])
-    return ListBatch(labels.to(device), mask.to(device), pairs, order.to(device))
+    more = {name: values.to(device) for name, values in more.items()}
+    return ListBatch(labels.to(device), mask.to(device), pairs, order.to(device), more)
+
+
+def stack_lists(lists: Sequence[RankedList]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Labels and mask [B, L] of lists of any length; with a teacher also its scores [B, L] as "teacher"."""
+    def rows(values: Iterable[Sequence[float]]) -> Tensor:
+        return nn.utils.rnn.pad_sequence([torch.tensor(row) for row in values], batch_first=True)
+
+    labels, mask = rows(ranked.labels for ranked in lists), rows([1.0] * len(ranked.docs) for ranked in lists).bool()
+    taught = [ranked.teacher for ranked in lists if ranked.teacher is not None]
+    return labels, mask, {"teacher": rows(taught)} if len(taught) == len(lists) else {}
 
 
 def train(
     ranker: Scorer,
     lists: Iterator[RankedList],
-    loss_fn: Callable[[Tensor, Tensor, Tensor], Tensor],
+    loss_fn: LossFn,
     *,
     steps: int,
     lists_per_step: int = 8,
@@ -114,6 +124,7 @@ def train(
     validate_every: int = 0,
     best_by: str = "",
     save_best: Callable[[int, Validation | None], None] | None = None,
+    loss_parts: Callable[..., Mapping[str, float]] | None = None,
     on_step: Callable[[dict[str, float]], None] | None = None,
     seed: int = 0,
 ) -> TrainResult:
@@ -121,7 +132,8 @@ def train(
 
     Args:
         lists: an endless stream; each step takes the next `lists_per_step`, of any length.
-        loss_fn: (scores, labels, mask) [B, L] -> scalar.
+        loss_fn: (scores, labels, mask) [B, L] -> scalar; where lists have a teacher it is given `teacher` [B, L] too.
+        loss_parts: the same arguments -> named numbers for the log, such as `losses.parts_of(name)`.
         warmup_steps: optimizer steps.
         clip: largest norm of the gradient of all parameters together.
         token_budget: tokens of one forward pass, padding included.
@@ -161,7 +173,8 @@ def train(
             rates.step()
             result.steps += 1
 
-            now = window.add(batch, scores, loss, norm)
+            parts = loss_parts(scores, batch.labels, batch.mask, **batch.more) if loss_parts is not None else {}
+            now = window.add(batch, scores, loss, norm, parts)
             if on_step is not None:
                 on_step({**now, "step": result.steps})
             if ledger is not None and (result.steps % log_every == 0 or result.steps == steps):
@@ -178,7 +191,7 @@ def train(
 def _forward_backward(
     ranker: Scorer,
     batch: ListBatch,
-    loss_fn: Callable[[Tensor, Tensor, Tensor], Tensor],
+    loss_fn: LossFn,
     backward: Callable[..., tuple[Tensor, list[Tensor]]],
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
@@ -190,7 +203,7 @@ def _forward_backward(
             return ranker(**inputs)    # [n]
 
     def loss_of(parts: Sequence[Tensor]) -> Tensor:
-        return loss_fn(batch.scores(parts), batch.labels, batch.mask)
+        return loss_fn(batch.scores(parts), batch.labels, batch.mask, **batch.more)
 
     loss, parts = backward(score_batch, len(batch.pairs), loss_of)
     return loss, batch.scores(parts)
@@ -222,8 +235,10 @@ class _Window:
         self._rows: list[dict[str, float]] = []
         self._since = time.monotonic()
 
-    def add(self, batch: ListBatch, scores: Tensor, loss: Tensor, norm: Tensor) -> dict[str, float]:
-        row = {"loss": loss.item(), "gradient_norm": norm.item(), **separation(scores, batch.labels, batch.mask)}
+    def add(
+        self, batch: ListBatch, scores: Tensor, loss: Tensor, norm: Tensor, parts: Mapping[str, float]
+    ) -> dict[str, float]:
+        row = {"loss": loss.item(), **parts, "gradient_norm": norm.item(), **separation(scores, batch.labels, batch.mask)}
         row["lists"] = float(len(batch.labels))
         row["tokens"] = float(sum(int(pairs.inputs["attention_mask"].sum()) for pairs in batch.pairs))
         self._rows.append(row)
