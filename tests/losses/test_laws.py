@@ -34,7 +34,7 @@ PARTS = 7
 
 def law(test):
     """Every case, a seventh of them at a time, on a few batches each."""
-    return pytest.mark.parametrize("part", range(PARTS))(settings(max_examples=2, deadline=None)(test))
+    return pytest.mark.parametrize("part", range(PARTS))(settings(max_examples=12, deadline=None)(test))
 
 
 def close(ours, theirs):
@@ -80,6 +80,42 @@ def check_finite(loss_fn, scores, labels, mask, **options):
     return value, gradient
 
 
+def check_zero(loss_fn, **options):
+    """Nothing relevant, or nothing but padding: 0, and a gradient of 0."""
+    for labels, mask in (
+        (torch.zeros(2, 6), torch.ones(2, 6, dtype=torch.bool)),
+        (torch.eye(6)[:2], torch.zeros(2, 6, dtype=torch.bool)),
+    ):
+        for scores in (torch.zeros(2, 6), torch.randn(2, 6, generator=torch.Generator().manual_seed(0))):
+            value, gradient = check_finite(loss_fn, scores, labels, mask, **options)
+            assert value == 0
+            assert not gradient.any()
+
+
+def check_gradient_sum(loss_fn, made, **options):
+    scores, labels, mask = batch(made)
+    _, gradient = value_and_gradient(loss_fn, scores, labels, mask, **filled(options, mask))
+    assert gradient.sum(1).tolist() == pytest.approx([0] * len(made), abs=1e-9)
+
+
+def check_pushed_up(loss_fn, made, **options):
+    scores, labels, mask = batch(made)
+    _, gradient = value_and_gradient(loss_fn, scores, labels, mask, **filled(options, mask))
+    assert (gradient[labels > 0] < 0).all()
+
+
+def check_mean_of_lists(loss_fn, made, counts, **options):
+    """The value of a batch is the mean of the values of those of its lists that count, each taken alone."""
+    scores, labels, mask = batch(made)
+    options, values = filled(options, mask), []
+    for row, (s, y) in enumerate(made):
+        if counts(y):
+            own = per_doc(options, lambda tensor, row=row, s=s: tensor[row : row + 1, : len(s)])
+            values.append(value_and_gradient(loss_fn, *batch([(s, y)]), **own)[0])
+    expected = sum(values) / len(values) if values else 0
+    assert value_and_gradient(loss_fn, scores, labels, mask, **options)[0] == pytest.approx(expected, abs=1e-12)
+
+
 @law
 @given(lists(), st.lists(st.integers(-1000, 1000), min_size=3, max_size=3))
 def test_shifting_all_scores_of_a_list_changes_nothing(part, made, shifts):
@@ -120,14 +156,7 @@ def test_value_and_gradient_are_finite_for_logits_up_to_10000(part, made, scale)
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_lists_with_nothing_to_learn_give_a_differentiable_zero(case):
     name, options = case
-    for labels, mask in (
-        (torch.zeros(2, 6), torch.ones(2, 6, dtype=torch.bool)),
-        (torch.eye(6)[:2], torch.zeros(2, 6, dtype=torch.bool)),
-    ):
-        for scores in (torch.zeros(2, 6), torch.randn(2, 6, generator=torch.Generator().manual_seed(0))):
-            value, gradient = check_finite(LOSSES[name], scores, labels, mask, **options)
-            assert value == 0
-            assert not gradient.any()
+    check_zero(LOSSES[name], **options)
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
@@ -142,10 +171,8 @@ def test_tied_lists_are_finite(case):
 @law
 @given(lists())
 def test_the_gradient_of_a_list_sums_to_zero(part, made):
-    scores, labels, mask = batch(made)
     for name, options in SHIFTABLE[part::PARTS]:
-        _, gradient = value_and_gradient(LOSSES[name], scores, labels, mask, **filled(options, mask))
-        assert gradient.sum(1).tolist() == pytest.approx([0] * len(made), abs=1e-9)
+        check_gradient_sum(LOSSES[name], made, **options)
 
 
 @law
@@ -153,8 +180,6 @@ def test_the_gradient_of_a_list_sums_to_zero(part, made):
 def test_the_one_positive_of_a_list_is_always_pushed_up(part, made, where):
     for scores, labels in made:
         labels[where % len(scores)] = 1.0
-    scores, labels, mask = batch(made)
-    positive = labels > 0
     for name, options in CASES[part::PARTS]:
         pairs_alone, head_by = options.get("alpha") == 1.0, options.get("head_by")
         silent = (
@@ -165,23 +190,28 @@ def test_the_one_positive_of_a_list_is_always_pushed_up(part, made, where):
             or (pairs_alone and head_by == "initial" and options["weights"] == "ndcg")    # all of the old head ranks below k
         )
         if not silent:
-            _, gradient = value_and_gradient(LOSSES[name], scores, labels, mask, **filled(options, mask))
-            assert (gradient[positive] < 0).all(), (name, options)
+            check_pushed_up(LOSSES[name], made, **options)
 
 
-@settings(max_examples=30, deadline=None)
+def has_positive(labels):
+    return max(labels) > 0
+
+
+def has_pair(labels):
+    return len(set(labels)) > 1
+
+
+PAIRWISE = ("pairwise_logistic", "hinge", "margin_mse", "lambda_loss")
+HYBRIDS = ("hybrid", "plackett_luce_head_tail")    # each of their two parts is such a mean: see test_hybrid
+
+
+@law
 @given(lists(min_lists=2))
-def test_a_batch_is_the_mean_of_its_lists(made):
+def test_a_batch_is_the_mean_of_its_lists(part, made):
     """One list with a positive beside one without: neither borrows from the other."""
-    for name in ("bce", "softmax", "pairwise_logistic"):
-        values = [value_and_gradient(LOSSES[name], *batch([one]))[0] for one in made]
-        usable = [
-            value
-            for value, (_, labels) in zip(values, made, strict=True)
-            if (len(set(labels)) > 1 if name == "pairwise_logistic" else max(labels) > 0)
-        ]
-        expected = sum(usable) / len(usable) if usable else 0
-        assert value_and_gradient(LOSSES[name], *batch(made))[0] == pytest.approx(expected)
+    for name, options in [case for case in CASES if case[0] not in HYBRIDS][part::PARTS]:
+        counts = has_pair if name in PAIRWISE or options.get("on") == "pairs" else has_positive
+        check_mean_of_lists(LOSSES[name], made, counts, **options)
 
 
 # Planted faults: what each law is there to catch. ------------------------------------------------------------------
@@ -243,3 +273,45 @@ def test_finiteness_catches_the_mean_of_no_pairs():
 
     with pytest.raises(AssertionError):
         check_finite(mean_of_nothing, torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1, 3, dtype=torch.bool))
+
+
+def test_the_zero_law_catches_a_list_without_a_positive_that_still_costs():
+    def all_negative_is_a_lesson_too(scores, labels, mask):
+        costs = torch.nn.functional.binary_cross_entropy_with_logits(scores, labels, reduction="none")
+        return (costs * mask).sum() / mask.sum().clamp(min=1)
+
+    with pytest.raises(AssertionError):
+        check_zero(all_negative_is_a_lesson_too)
+
+
+def test_the_law_of_the_sum_catches_a_rank_that_lets_gradients_through():
+    def weighed_by_score(scores, labels, mask):
+        return (softmax.per_list(scores, labels, mask)[0] * scores.masked_fill(~mask, 0).sum(1)).sum()
+
+    check_gradient_sum(softmax, MADE)
+    with pytest.raises(AssertionError):
+        check_gradient_sum(weighed_by_score, MADE)
+
+
+def test_the_law_of_the_push_catches_listnet_taken_for_softmax():
+    leading = [([3.0] + [0.0] * 35, [1.0] + [0.0] * 35)]
+    check_pushed_up(softmax, leading)
+    with pytest.raises(AssertionError):
+        check_pushed_up(LOSSES["listnet"], leading)
+
+
+def test_the_law_of_the_mean_catches_a_mean_over_all_lists_and_one_over_all_docs():
+    def over_all_lists(scores, labels, mask):
+        return softmax.per_list(scores, labels, mask)[0].mean()
+
+    def over_all_docs(scores, labels, mask):
+        costs = torch.nn.functional.binary_cross_entropy_with_logits(scores, labels.clamp(max=1).to(scores), reduction="none")
+        return costs[mask].mean()
+
+    without = [*MADE, ([1.0, 2.0], [0.0, 0.0])]
+    check_mean_of_lists(softmax, without, has_positive)
+    with pytest.raises(AssertionError):
+        check_mean_of_lists(over_all_lists, without, has_positive)
+    check_mean_of_lists(LOSSES["bce"], MADE, has_positive)
+    with pytest.raises(AssertionError):
+        check_mean_of_lists(over_all_docs, MADE, has_positive)

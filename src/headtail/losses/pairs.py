@@ -49,5 +49,5 @@ class Pairs(NamedTuple):
 
 def places_of(chosen: Tensor) -> Tensor:
     """[B, L] bool -> [B, M], the places of the chosen docs first; M is the largest number of them, at least 1."""
-    most = max(1, int(chosen.sum(1).max()))
+    most = max([1, *chosen.sum(1).tolist()])
     return chosen.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
