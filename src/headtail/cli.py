@@ -210,6 +210,25 @@ def train(
 
 
 @app.command(rich_help_panel=RUNS)
+def losses(
+    name: Annotated[str | None, typer.Argument(help="one loss, told in full")] = None,
+    draw: Annotated[bool, typer.Option("--draw", help="draw what each loss does to each rank of three lists")] = False,
+    output: Annotated[Path, typer.Option("--output", "-o", help="SVG file that --draw writes")] = Path("losses.svg"),
+) -> None:
+    """headtail losses; headtail losses hybrid; headtail losses --draw -o losses.svg"""
+    from headtail.pipeline.losses import describe, draw_losses, list_losses
+
+    if name is not None:
+        typer.echo(describe(name))
+    if draw:
+        draw_losses(output, name)
+        typer.echo(f"drawing: {output}")
+    elif name is None:
+        for loss, line in list_losses().items():
+            typer.echo(f"{loss:<24} {line}")
+
+
+@app.command(rich_help_panel=RUNS)
 def report(
     folder: Annotated[Path, typer.Argument(help="folder of a training run")],
     data: Annotated[str | None, typer.Option("--data", help="what the runs rank; its validation data unless said")] = None,

@@ -10,6 +10,7 @@ import pytest
 from tests.world import QUERIES, write_config, write_t5, write_world
 
 from headtail import cli, files
+from headtail.losses import LOSSES
 
 
 @pytest.fixture(scope="session")
@@ -168,6 +169,23 @@ def test_data_verbs(base, headtail):
     assert headtail("data", "check", "pydocs")[0] == 0
     code, _, err = headtail("data", "check", base / "world")    # its splits are all alike
     assert (code, "train and dev: 3 query texts stand in both" in err) == (2, True)
+
+
+def test_losses_are_listed_told_and_drawn(headtail, refused, tmp_path):
+    code, out, _ = headtail("losses")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(LOSSES)
+    assert all(len(line.split()) > 3 for line in out.splitlines())
+    code, out, _ = headtail("losses", "hybrid")
+    assert code == 0
+    assert out.startswith("hybrid(alpha=0.5, top_k=5, head_by='union', ")
+    assert "Source: this project" in out
+    drawing = tmp_path / "new" / "losses.svg"
+    assert headtail("losses", "--draw", "-o", drawing)[:2] == (0, f"drawing: {drawing}\n")
+    assert drawing.read_text().startswith("<?xml")
+    assert refused("losses", "softmx").startswith("headtail: unknown loss 'softmx', did you mean 'softmax'?")
+    assert "unknown loss 'x'" in refused("losses", "x", "--draw", "-o", tmp_path / "x.svg")
+    assert not (tmp_path / "x.svg").exists()
 
 
 def test_help_of_every_verb(headtail):
