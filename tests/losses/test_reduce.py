@@ -17,10 +17,16 @@ def test_weights_weigh():
     assert usable.tolist() == [True]
 
 
-def test_a_value_without_weight_may_be_anything():
-    means, usable = mean_inside(tensor([[1.0, float("nan")], [float("inf"), float("nan")]]), tensor([[1.0, 0.0], [0.0, 0.0]]))
+def test_a_value_without_weight_does_not_count():
+    means, usable = mean_inside(tensor([[1.0, 1e30], [5.0, 7.0]]), tensor([[1.0, 0.0], [0.0, 0.0]]))
     assert means.tolist() == [1.0, 0.0]
     assert usable.tolist() == [True, False]
+
+
+def test_weights_however_small_give_a_mean():
+    means, usable = mean_inside(tensor([[1.0, 5.0]]), tensor([[3e-30, 1e-30]]))
+    assert means.tolist() == pytest.approx([2.0])
+    assert usable.tolist() == [True]
 
 
 def test_lists_that_are_not_usable_do_not_count():

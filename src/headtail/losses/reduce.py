@@ -6,6 +6,7 @@ A mean over all pairs of a batch would hand a list of 900 pairs 99 % of the grad
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import torch
@@ -46,11 +47,12 @@ def real_only(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Ten
         HeadtailError: a score or label of a real doc that is NaN or infinite, with its list.
     """
     dtype = torch.promote_types(scores.dtype, torch.float32)
-    scores, labels = (values.to(dtype).masked_fill(~mask, 0.0) for values in (scores, labels))
-    if not bool(torch.isfinite(scores).logical_and(torch.isfinite(labels)).all()):    # one wait for the device, not two
+    padding = ~mask
+    scores, labels = (values.to(dtype).masked_fill(padding, 0.0) for values in (scores, labels))
+    if not math.isfinite((scores.detach() + labels).sum().item()):    # one pass and one wait for the device; then with care
         _name_the_list("score", scores, "a lower learning rate or gradient clipping keeps a ranker from that")
         _name_the_list("label", labels, "a label is a number from 0 upward")
-    return scores, labels.clamp(min=0)
+    return scores, labels.clamp_(min=0)
 
 
 def _name_the_list(kind: str, values: Tensor, way_out: str) -> None:
@@ -69,19 +71,19 @@ def mean_inside(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Weighted mean of each list, and which lists have any weight.
 
     Args:
-        values: [B, ...], finite wherever the weight is positive.
+        values: [B, ...], finite.
         weights: [B, ...], boolean or >= 0.
 
     Returns:
         means [B], 0 where a list has no weight; usable [B] bool.
     """
-    weights = weights.to(values.dtype).flatten(1)                    # [B, M]
-    total = weights.sum(1)                                           # [B]
-    weighted = (values.flatten(1).masked_fill(weights == 0, 0.0) * weights).sum(1)    # [B]
-    usable = total > 0
-    return weighted / total.masked_fill(~usable, 1.0), usable
+    values, weights = values.flatten(1), weights.to(values.dtype).flatten(1)    # [B, M]
+    total = weights.sum(1, keepdim=True)                                        # [B, 1]
+    shares = weights / total.clamp(min=torch.finfo(values.dtype).tiny)          # no gradient flows through a weight
+    return (values * shares).sum(1), total[:, 0] > 0
 
 
 def mean_over(per_list: Tensor, usable: Tensor) -> Tensor:
     """Mean of [B] over the usable lists; a differentiable 0 when there is none."""
-    return per_list.masked_fill(~usable, 0.0).sum() / usable.sum().clamp(min=1)
+    usable = usable.to(per_list.dtype)
+    return (per_list * (usable / usable.sum().clamp(min=1))).sum()
