@@ -1,10 +1,10 @@
-# make demo | test | lint | bench: each sets up .venv by itself.
+# make demo | test | lint | bench | oracles: each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint bench oracles setup clean
 setup: $(READY)
 
 # One install with exact pins, torch first by name: a CPU machine then takes the CPU build that the index gives it.
@@ -29,6 +29,18 @@ bench: $(READY)
 	$(BIN)/python benchmarks/collection.py
 	$(BIN)/python benchmarks/retrieval.py
 	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/losses.py
+	$(BIN)/python benchmarks/gradient_cache.py
+
+# The losses against JAX: half a gigabyte in a venv of its own, so that `make test` needs none of it.
+ORACLES := tests/losses/oracles
+oracles: .venv-oracles/.ready
+	.venv-oracles/bin/python $(ORACLES)/make_rax_fixture.py --check
+
+.venv-oracles/.ready: $(ORACLES)/requirements.txt
+	test -x .venv-oracles/bin/python || $(PYTHON) -m venv .venv-oracles
+	.venv-oracles/bin/python -m pip install --quiet --disable-pip-version-check -r $(ORACLES)/requirements.txt
+	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oracles build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
