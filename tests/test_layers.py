@@ -12,13 +12,18 @@ LAYERS = (
     {"records", "config", "errors", "files", "progress"},
     {"data"},
     {"models", "losses", "retrieval", "evaluation"},
-    {"training", "scoring"},
+    {"training", "scoring", "integrations"},
     {"report"},
     {"pipeline"},
     {"cli", "__main__"},
 )
 LAYER = {part: number for number, parts in enumerate(LAYERS) for part in parts}
-MAY_SEE = {"losses": {"errors"}, "evaluation": {"records", "errors"}, "retrieval": {"records", "errors", "progress"}}
+MAY_SEE = {
+    "losses": {"errors"},
+    "evaluation": {"records", "errors"},
+    "retrieval": {"records", "errors", "progress"},
+    "integrations": {"losses", "errors"},
+}
 
 
 def faults(source):
@@ -54,6 +59,7 @@ def test_imports_point_down():
         ("losses/x.py", "from headtail.data import lists"),
         ("models/x.py", "import headtail.retrieval.bm25"),
         ("training/x.py", "from headtail.config import Config"),
+        ("integrations/x.py", "from headtail.models.ranker import Ranker"),
         ("data/x.py", "def f():\n    from headtail.pipeline.train import train"),
     ],
 )
