@@ -1,6 +1,7 @@
 """Names, options and defaults of the family, and what a log is told of a loss."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -109,3 +110,11 @@ def test_graded_targets_are_shares_of_a_highest_label_below_one_too():
     scores, mask = tensor([[0.5, -1.0]]), tensor([[True, True]])
     fifths, whole = tensor([[0.2, 0.1]]), tensor([[2.0, 1.0]])
     assert LOSSES["bce"](scores, fifths, mask, graded=True).item() == pytest.approx(LOSSES["bce"](scores, whole, mask, graded=True).item())
+
+
+def test_the_docs_name_every_loss_and_option():
+    page = (Path(__file__).parents[2] / "docs" / "losses.md").read_text(encoding="utf-8")
+    for name, options in DEFAULTS.items():
+        assert f"| `{name}` |" in page
+        for option in options:
+            assert option in ("ties", "initial", "teacher") or f"`{option}" in page, (name, option)
