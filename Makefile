@@ -1,10 +1,10 @@
-# make demo | test | lint | bench | oracles: each sets up .venv by itself.
+# make demo | test | lint | bench | oracles | mutants: each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench oracles setup clean
+.PHONY: demo test lint bench oracles mutants setup clean
 setup: $(READY)
 
 # One install with exact pins, torch first by name: a CPU machine then takes the CPU build that the index gives it.
@@ -42,5 +42,16 @@ oracles: .venv-oracles/.ready
 	.venv-oracles/bin/python -m pip install --quiet --disable-pip-version-check -r $(ORACLES)/requirements.txt
 	@touch $@
 
+# Small faults planted one at a time: which do the tests of a package miss? Half an hour on two cores.
+PACKAGE := losses
+WORKERS := 2
+mutants: $(READY) .venv-mutants/.ready
+	.venv-mutants/bin/python tests/mutants/run.py $(PACKAGE) --workers $(WORKERS)
+
+.venv-mutants/.ready: tests/mutants/requirements.txt
+	test -x .venv-mutants/bin/python || $(PYTHON) -m venv .venv-mutants
+	.venv-mutants/bin/python -m pip install --quiet --disable-pip-version-check -r tests/mutants/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-oracles build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-oracles .venv-mutants build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

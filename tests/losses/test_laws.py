@@ -80,6 +80,17 @@ def check_finite(loss_fn, scores, labels, mask, **options):
     return value, gradient
 
 
+def check_autocast(loss_fn, made, **options):
+    """A trainer may call a loss under bf16 autocast: what the loss computes stays in fp32, to the bit."""
+    scores, labels, mask = batch(made, dtype=torch.float32)
+    options = filled(options, mask)
+    value, gradient = value_and_gradient(loss_fn, scores, labels, mask, **options)
+    with torch.autocast("cpu", torch.bfloat16):
+        low_value, low_gradient = value_and_gradient(loss_fn, scores, labels, mask, **options)
+    assert low_value == value
+    assert torch.equal(low_gradient, gradient)
+
+
 def check_zero(loss_fn, **options):
     """Nothing relevant, or nothing but padding: 0, and a gradient of 0."""
     for labels, mask in (
@@ -151,6 +162,13 @@ def test_value_and_gradient_are_finite_for_logits_up_to_10000(part, made, scale)
     scores, labels, mask = batch(made, dtype=torch.float32)
     for name, options in CASES[part::PARTS]:
         check_finite(LOSSES[name], scores * scale, labels, mask, **options)
+
+
+@law
+@given(lists())
+def test_autocast_lowers_no_precision(part, made):
+    for name, options in CASES[part::PARTS]:
+        check_autocast(LOSSES[name], made, **options)
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
@@ -273,6 +291,15 @@ def test_finiteness_catches_the_mean_of_no_pairs():
 
     with pytest.raises(AssertionError):
         check_finite(mean_of_nothing, torch.zeros(1, 3), torch.zeros(1, 3), torch.ones(1, 3, dtype=torch.bool))
+
+
+def test_the_law_of_autocast_catches_a_mean_written_as_a_product_of_vectors():
+    def by_product(scores, labels, mask):
+        costs, usable = softmax.per_list(scores, labels, mask)
+        return costs @ (usable / usable.sum())
+
+    with pytest.raises(AssertionError):
+        check_autocast(by_product, MADE)
 
 
 def test_the_zero_law_catches_a_list_without_a_positive_that_still_costs():

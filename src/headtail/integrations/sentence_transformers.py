@@ -9,7 +9,6 @@ import torch
 from sentence_transformers import CrossEncoder
 from sentence_transformers.util import batch_to_device
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from headtail.errors import ConfigError, HeadtailError, ModelError, shorten
 from headtail.integrations.citations import PAPERS_OF, bibtex
@@ -58,6 +57,7 @@ class RankingLoss(nn.Module):
             raise ModelError(f"expected a CrossEncoder with one output, found {model.num_labels}; make it with num_labels=1")
         self.model = model
         self.loss = loss
+        self.takes_teacher = takes_teacher(loss)
         self.options = options
         self.mini_batch_size = mini_batch_size
 
@@ -86,12 +86,10 @@ class RankingLoss(nn.Module):
         if not pairs:
             return torch.zeros((), device=self.model.device, requires_grad=True)
         logits = self._logits(pairs, prompt, task)                                               # [N]
-        sizes = [len(docs) for docs in lists.docs]
-        scores = pad_sequence(list(torch.split(logits, sizes)), batch_first=True)                             # [B, L]
-        places = torch.arange(scores.shape[1], device=scores.device)
-        mask = places < torch.tensor(sizes, device=scores.device)[:, None]                       # [B, L]
-        per_doc = {name: pad_sequence(rows, batch_first=True).to(scores.device) for name, rows in lists.numbers.items()}
-        return self.loss_fn(scores, per_doc.pop("labels"), mask, **self.options, **per_doc)
+        sizes = torch.tensor([len(docs) for docs in lists.docs], device=logits.device)           # [B]
+        mask = torch.arange(int(sizes.max()), device=logits.device) < sizes[:, None]             # [B, L]
+        per_doc = {name: _laid_out(torch.cat(rows).to(logits.device), mask) for name, rows in lists.numbers.items()}
+        return self.loss_fn(_laid_out(logits, mask), per_doc.pop("labels"), mask, **self.options, **per_doc)
 
     def _logits(self, pairs: list[tuple[Any, Any]], prompt: str | None, task: str | None) -> Tensor:
         """Raw logits [N] of the pairs, in one graph."""
@@ -103,7 +101,7 @@ class RankingLoss(nn.Module):
         return torch.cat(logits)
 
     def _lists(self, inputs: Sequence[Sequence[Any]], labels: Sequence[Any] | Tensor | None) -> _Lists:
-        columns = ["query", "docs", *(["teacher"] if takes_teacher(self.loss) else [])]
+        columns = ["query", "docs", *(["teacher"] if self.takes_teacher else [])]
         expected = f"loss {self.loss!r}: expected the columns {', '.join(columns)} and labels"
         if labels is None:
             raise HeadtailError(f"{expected}, found no labels; call that column label, labels, score or scores")
@@ -142,6 +140,11 @@ class _Lists(NamedTuple):
     queries: Sequence[Any]
     docs: Sequence[Any]
     numbers: dict[str, list[Tensor]]    # labels, and the teacher's scores for a loss that learns from them
+
+
+def _laid_out(values: Tensor, mask: Tensor) -> Tensor:
+    """One number a doc [N] -> [B, L], 0 on padding."""
+    return values.new_zeros(mask.shape).masked_scatter(mask, values)
 
 
 def _numbers(name: str, query: Any, docs: Any, row: Any) -> Tensor:
