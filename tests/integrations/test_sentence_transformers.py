@@ -123,7 +123,7 @@ BAD_ARGUMENTS = [
     (("softmx",), {}, ConfigError, "unknown loss 'softmx', did you mean 'softmax'?"),
     (("hybrid",), {"alfa": 1}, ConfigError, "unknown option of loss 'hybrid' 'alfa', did you mean 'alpha'?"),
     (("hybrid",), {"alpha": 2.0}, ConfigError, "expected 0 <= alpha <= 1"),
-    (("hybrid",), {"alpha": "high"}, ConfigError, "loss 'hybrid' cannot work with the options"),
+    (("hybrid",), {"alpha": "high"}, ConfigError, "loss 'hybrid': option 'alpha': expected a number, found 'high'"),
     (("poly1",), {"epsilon": float("nan")}, ConfigError, "loss 'poly1' gives nan on a list of three docs"),
     (("softmax",), {"mini_batch_size": 0}, ConfigError, "expected mini_batch_size >= 1"),
     (("margin_mse",), {"teacher": torch.zeros(1, 3)}, ConfigError, "give the dataset a column of its scores"),

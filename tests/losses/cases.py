@@ -21,8 +21,10 @@ PHI_OPTIONS: list[dict[str, Any]] = [
     {"phi": "logistic"},
     {"phi": "hinge", "margin": 1.5},
     {"phi": "focal", "gamma": 1.5},
-    {"phi": "capped", "cap": "easy", "cap_at": 2.0},
+    {"phi": "capped", "cap_at": 2.0},
     {"phi": "capped", "cap": "both"},
+    {"phi": "hinge", "margin": 2.0, "cap": "both", "cap_at": 2.5},
+    {"phi": "focal", "cap": "easy"},
 ]
 
 CASES: list[Case] = [

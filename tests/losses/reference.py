@@ -109,7 +109,7 @@ def shares(s: Floats) -> list[float]:
 
 
 def listnet(s: Floats, y: Floats) -> Result:
-    if not sum(y) > 0:
+    if len(s) < 2 or not sum(y) > 0:
         return None
     p, t = shares(s), shares(y)
     top = max(s)
@@ -134,7 +134,7 @@ def label_order(y: Floats, ties: Floats) -> list[int]:
 
 
 def list_mle(s: Floats, y: Floats, *, ties: Floats, top_k: int | None = None) -> Result:
-    if not max(y) > 0:
+    if len(s) < 2 or not max(y) > 0:
         return None
     k = len(s) if top_k is None else min(top_k, len(s))
     value, gradient = factors(s, label_order(y, ties), k)
@@ -147,7 +147,7 @@ def plackett_luce_parts(s: Floats, y: Floats, *, ties: Floats, top_k: int = 5) -
     order = label_order(y, ties)
     head = _divided(factors(s, order, top_k), factors([0.0] * len(s), order, top_k)[0])
     rest = order[top_k:]
-    listwise = softmax([s[doc] for doc in rest], [y[doc] for doc in rest]) if len(rest) >= 2 else None
+    listwise = softmax([s[doc] for doc in rest], [y[doc] for doc in rest])
     if listwise is None:
         return head, None
     gradient = np.zeros(len(s))
@@ -183,7 +183,7 @@ def lambda_loss(
 
 
 def approx_ndcg(s: Floats, y: Floats, *, temperature: float = 0.1) -> Result:
-    if not max(y) > 0:
+    if len(s) < 2 or not max(y) > 0:
         return None
     n = len(s)
     ideal = dcg(sorted(range(n), key=lambda doc: -y[doc]), y, n)
@@ -201,7 +201,7 @@ def approx_ndcg(s: Floats, y: Floats, *, temperature: float = 0.1) -> Result:
 
 
 def softmax(s: Floats, y: Floats) -> Result:
-    if not sum(y) > 0:
+    if len(s) < 2 or not sum(y) > 0:
         return None
     top = max(s)
     log_z = top + math.log(sum(math.exp(x - top) for x in s))
@@ -262,9 +262,13 @@ def hybrid_parts(
     phi: str = "logistic",
     weights: str = "none",
     initial: Floats | None = None,
+    cap: str | None = None,
+    cap_at: float = 3.0,
     **options: object,
 ) -> tuple[Result, Result]:
     n = len(s)
+    if phi == "capped":
+        phi, cap = "logistic", cap or "easy"
     if n < 2:
         return None, None
     head = {
@@ -281,16 +285,14 @@ def hybrid_parts(
         "ndcg": lambda i, j: ndcg_change(s, y, i, j, top_k),
     }
     chosen = {(i, j): weigh[weights](i, j) for i, j in better(y) if touch((i in head, j in head))}
-    pairs = over_pairs(s, chosen, phi, **options)
+    pairs = over_pairs(s, chosen, phi, bend=cap, cap_at=cap_at, **options)
     outside = [i for i in range(n) if head_by != "disjoint" or i not in head]
-    if len(outside) < 2:
-        return _divided(pairs, cost(phi, 0.0, **options)[0]), None    # type: ignore[arg-type]
     listwise = softmax([s[i] for i in outside], [y[i] for i in outside])
     if listwise is not None:
         gradient = np.zeros(n)
         gradient[outside] = listwise[1]
-        listwise = (listwise[0], gradient)
-    return _divided(pairs, cost(phi, 0.0, **options)[0]), _divided(listwise, math.log(len(outside)))    # type: ignore[arg-type]
+        listwise = (listwise[0] / math.log(len(outside)), gradient / math.log(len(outside)))
+    return _divided(pairs, cost(phi, 0.0, **options)[0]), listwise    # type: ignore[arg-type]
 
 
 def _divided(result: Result, by: float) -> Result:

@@ -53,6 +53,11 @@ def test_fault_2_is_not_in_the_hybrid_either(head_by):
     assert (gradient[:, 5] < 0).all()
 
 
+def in_parts(case):
+    """The short list below may lack a part, and each part is a mean over the lists that have it."""
+    return case[1].get("head_by") == "disjoint" or case[0] == "plackett_luce_head_tail"
+
+
 def test_fault_3_a_mean_over_all_pairs_of_the_batch():
     """30 positives and 30 negatives make 900 pairs, 3 and 3 make 9: the first list would take 99 % of the gradient."""
     lists = [([0.0] * 60, [1.0] * 30 + [0.0] * 30), ([0.0] * 6, [1.0] * 3 + [0.0] * 3)]
@@ -67,15 +72,13 @@ def test_fault_3_a_mean_over_all_pairs_of_the_batch():
     assert gradient.abs().sum(1).tolist() == pytest.approx([0.5, 0.5])
 
 
-@pytest.mark.parametrize("case", CASES, ids=case_id)
+@pytest.mark.parametrize("case", [case for case in CASES if not in_parts(case)], ids=case_id)
 def test_fault_3_is_in_no_loss_a_list_beside_another_pushes_half_as_hard_as_alone(case):
     name, options = case
     short, long = ([0.5, -0.5, 0.25], [0.0, 1.0, 0.0]), ([0.1 * place for place in range(20)], [1.0, 0.0] * 10)
     scores, labels, mask = batch([short, long])
     options = filled(options, mask)
     _, gradient = value_and_gradient(LOSSES[name], scores, labels, mask, **options)
-    if options.get("head_by") == "disjoint" or name == "plackett_luce_head_tail":
-        return    # the short list may lack a part, and each part is a mean over the lists that have it
     for row in range(2):
         own = {key: value[row : row + 1] if isinstance(value, torch.Tensor) else value for key, value in options.items()}
         _, alone = value_and_gradient(LOSSES[name], scores[row : row + 1], labels[row : row + 1], mask[row : row + 1], **own)

@@ -54,8 +54,9 @@ def test_alpha_one_with_a_head_of_all_docs_is_pairwise_logistic_over_the_logarit
 @pytest.mark.parametrize("head_by", [name for name in HEADS_BY if name != "disjoint"])
 def test_equal_scores_give_one(docs, phi, weights, head_by):
     batch = one_list([0.7] * docs, [2.0] + [0.0] * (docs - 1))
+    options = {"hinge": {"margin": 2.0}, "focal": {"gamma": 0.7}}.get(phi, {})
     for alpha in (0.0, 0.3, 1.0):
-        loss = hybrid(*batch, alpha=alpha, phi=phi, weights=weights, head_by=head_by, margin=2.0, gamma=0.7)
+        loss = hybrid(*batch, alpha=alpha, phi=phi, weights=weights, head_by=head_by, **options)
         assert loss.item() == pytest.approx(1)
 
 
@@ -108,8 +109,6 @@ def test_a_positive_below_the_head_is_still_pushed_up():
             scores, labels, mask = one_list([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0], [0.0] * 5 + [1.0, 0.0])
             hybrid(scores, labels, mask, alpha=1.0, head_by=head_by, weights=weights).backward()
             assert scores.grad[0, 5] < 0
-    sound = torch.zeros(7)
-    assert torch.isnan(sound[:0].mean())    # what that fault's batch would have given
 
 
 def test_disjoint_gives_a_positive_at_rank_6_no_push_past_the_five_above_it():
@@ -153,9 +152,9 @@ def test_no_gradient_flows_through_the_choice_of_the_head_or_the_weights():
         ({"head_by": "score"}, "unknown head_by 'score', did you mean 'scores'"),
         ({"phi": "hnge"}, "unknown phi 'hnge', did you mean 'hinge'"),
         ({"weights": "dcg"}, "unknown weights 'dcg', did you mean 'ndcg'"),
-        ({"alpha": 1.5}, "expected 0 <= alpha <= 1 and top_k >= 1, found alpha=1.5"),
+        ({"alpha": 1.5}, "expected 0 <= alpha <= 1, found alpha=1.5"),
         ({"alpha": float("nan")}, "expected 0 <= alpha <= 1"),
-        ({"top_k": 0}, "expected 0 <= alpha <= 1 and top_k >= 1"),
+        ({"top_k": 0}, "expected top_k >= 1"),
     ],
 )
 def test_an_option_that_means_nothing_is_an_error(options, line):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.losses.cases import CASES, batch, case_id, filled, per_doc, value_and_gradient
 
 from headtail.losses import LOSSES, softmax
+from headtail.losses.hybrid import HEADS_BY
 from headtail.losses.listwise import LAMBDAS
 
 POINTWISE = ("bce", "mse", "focal")
@@ -215,6 +216,10 @@ def has_positive(labels):
     return max(labels) > 0
 
 
+def has_target(labels):
+    return max(labels) > 0 and len(labels) > 1
+
+
 def has_pair(labels):
     return len(set(labels)) > 1
 
@@ -228,8 +233,55 @@ HYBRIDS = ("hybrid", "plackett_luce_head_tail")    # each of their two parts is 
 def test_a_batch_is_the_mean_of_its_lists(part, made):
     """One list with a positive beside one without: neither borrows from the other."""
     for name, options in [case for case in CASES if case[0] not in HYBRIDS][part::PARTS]:
-        counts = has_pair if name in PAIRWISE or options.get("on") == "pairs" else has_positive
+        on_docs = has_positive if name in POINTWISE else has_target
+        counts = has_pair if name in PAIRWISE or options.get("on") == "pairs" else on_docs
         check_mean_of_lists(LOSSES[name], made, counts, **options)
+
+
+def check_alpha_zero(loss_fn, made, **options):
+    """softmax / ln n, n the docs of each list."""
+    each = [LOSSES["softmax"](*batch([one])).item() / math.log(len(one[0])) for one in made if has_target(one[1])]
+    value, _ = value_and_gradient(loss_fn, *batch(made), alpha=0.0, **options)
+    assert value == pytest.approx(sum(each) / max(1, len(each)), abs=1e-12)
+
+
+def check_alpha_one(loss_fn, made, **options):
+    """pairwise_logistic / ln 2, once the head holds every doc."""
+    scores, labels, mask = batch(made)
+    value, gradient = value_and_gradient(loss_fn, scores, labels, mask, alpha=1.0, top_k=mask.shape[1], **options)
+    expected, expected_gradient = value_and_gradient(LOSSES["pairwise_logistic"], scores, labels, mask)
+    close((value, gradient), (expected / math.log(2), expected_gradient / math.log(2)))
+
+
+def check_untrained(loss_fn, made, alpha, **options):
+    """1 where all scores are equal, whatever alpha."""
+    scores, labels, mask = batch([([0.5] * len(s), y) for s, y in made])
+    value, _ = value_and_gradient(loss_fn, scores, labels, mask, alpha=alpha, **options)
+    both = any(has_pair(y) for _, y in made) and any(has_target(y) for _, y in made)
+    assert value == pytest.approx(1) or not both
+
+
+@pytest.mark.parametrize("head_by", [name for name in HEADS_BY if name != "disjoint"])
+@settings(max_examples=50, deadline=None)
+@given(lists())
+def test_the_hybrid_at_alpha_zero_is_softmax_over_the_logarithm_of_n(head_by, made):
+    check_alpha_zero(LOSSES["hybrid"], made, head_by=head_by)
+
+
+@pytest.mark.parametrize("head_by", HEADS_BY)
+@settings(max_examples=50, deadline=None)
+@given(lists())
+def test_the_hybrid_at_alpha_one_with_every_doc_in_the_head_is_pairwise_logistic(head_by, made):
+    check_alpha_one(LOSSES["hybrid"], made, head_by=head_by)
+
+
+@pytest.mark.parametrize("options", [options for name, options in CASES if name == "hybrid" and options.get("head_by") != "disjoint"], ids=str)
+@settings(max_examples=12, deadline=None)
+@given(lists(), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def test_the_hybrid_of_an_untrained_ranker_is_one(options, made, alpha):
+    ranked_below_k = options.get("head_by") == "initial" and options["weights"] == "ndcg"    # ties rank as they stand
+    if not ranked_below_k:
+        check_untrained(LOSSES["hybrid"], made, **options | {"alpha": alpha})
 
 
 # Planted faults: what each law is there to catch. ------------------------------------------------------------------
@@ -325,6 +377,26 @@ def test_the_law_of_the_push_catches_listnet_taken_for_softmax():
     check_pushed_up(softmax, leading)
     with pytest.raises(AssertionError):
         check_pushed_up(LOSSES["listnet"], leading)
+
+
+def test_the_laws_of_the_hybrid_catch_parts_that_are_not_divided_and_a_head_that_is_short():
+    def mixed(scores, labels, mask, *, alpha=0.5, top_k=5, head_by="union", by_docs=1.0, by_pair=1.0):
+        whole = softmax(scores, labels, mask) / by_docs
+        return alpha * LOSSES["pairwise_logistic"](scores, labels, mask) / by_pair + (1 - alpha) * whole
+
+    one_length = [([0.5, 2.0, -1.0], [0.0, 1.0, 2.0])]
+    logs = {"by_docs": math.log(3), "by_pair": math.log(2)}
+    check_alpha_zero(mixed, one_length, **logs)
+    check_alpha_one(mixed, MADE, **logs)
+    check_untrained(mixed, one_length, 0.3, **logs)
+    with pytest.raises(AssertionError):
+        check_alpha_zero(mixed, MADE, **logs)    # one divisor for lists of three docs and of two
+    with pytest.raises(AssertionError):
+        check_alpha_one(mixed, MADE)
+    with pytest.raises(AssertionError):
+        check_alpha_one(lambda *made, top_k, **options: LOSSES["hybrid"](*made, top_k=1, head_by="scores", **options), MADE)
+    with pytest.raises(AssertionError):
+        check_untrained(mixed, one_length, 0.3)
 
 
 def test_the_law_of_the_mean_catches_a_mean_over_all_lists_and_one_over_all_docs():

@@ -8,7 +8,18 @@ import torch
 from tests.losses.cases import batch
 from torch import tensor
 
-from headtail.losses import LOSSES, hybrid_parts, options_of, parts_of, plackett_luce_parts, takes_teacher
+from headtail.errors import ConfigError
+from headtail.losses import (
+    LOSSES,
+    check_loss,
+    hybrid,
+    hybrid_parts,
+    list_mle,
+    options_of,
+    parts_of,
+    plackett_luce_parts,
+    takes_teacher,
+)
 from headtail.losses.pairwise import PHIS
 
 LISTS = [([2.0, 0.0, 1.0], [1.0, 0.0, 0.0]), ([1.0, 0.0], [0.0, 0.0]), ([1.0, 3.0], [2.0, 2.0])]
@@ -27,7 +38,7 @@ DEFAULTS = {
     "lambda_loss": {"weights": "lambdarank", "top_k": None, "mu": 10.0, "cap": None, "cap_at": 3.0},
     "approx_ndcg": {"temperature": 0.1},
     "hybrid": {
-        "alpha": 0.5, "top_k": 5, "head_by": "union", "phi": "logistic", "weights": "none", "cap": "easy", "cap_at": 3.0,
+        "alpha": 0.5, "top_k": 5, "head_by": "union", "phi": "logistic", "weights": "none", "cap": None, "cap_at": 3.0,
         "margin": 1.0, "gamma": 2.0, "initial": None,
     },
     "plackett_luce_head_tail": {"alpha": 0.5, "top_k": 5, "ties": None},
@@ -52,11 +63,36 @@ def test_the_parts_have_the_defaults_of_their_loss(parts, name):
     assert {parameter.name: parameter.default for parameter in given if parameter.default is not parameter.empty} == DEFAULTS[name]
 
 
-@pytest.mark.parametrize(("phi", "defaults"), [("hinge", {"margin": 1.0}), ("focal", {"gamma": 2.0}), ("capped", {"cap": "easy", "cap_at": 3.0})])
+@pytest.mark.parametrize(("phi", "defaults"), [("hinge", {"margin": 1.0}), ("focal", {"gamma": 2.0})])
 def test_the_cost_of_a_pair_has_the_defaults_of_its_loss(phi, defaults):
     margins = tensor([-2.0, 0.5, 4.0])
     assert PHIS[phi](margins).tolist() == PHIS[phi](margins, **defaults).tolist()
     assert {name: default for name, default in DEFAULTS["hybrid"].items() if name in defaults} == defaults
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("softmx", {}, "unknown loss 'softmx', did you mean 'softmax'?"),
+        ("hybrid", {"alfa": 0.5}, "unknown option of loss 'hybrid' 'alfa', did you mean 'alpha'?"),
+        ("bce", {"graded": "False"}, "loss 'bce': option 'graded': expected true or false, found 'False'"),
+        ("list_mle", {"top_k": 2.5}, "loss 'list_mle': option 'top_k': expected a whole number, found 2.5"),
+        ("hybrid", {"top_k": True}, "loss 'hybrid': option 'top_k': expected a whole number, found True"),
+        ("hybrid", {"alpha": "half"}, "loss 'hybrid': option 'alpha': expected a number, found 'half'"),
+        ("hybrid", {"alpha": None}, "loss 'hybrid': option 'alpha': expected a number, found None"),
+        ("hinge", {"cap": 3}, "loss 'hinge': option 'cap': expected a word, found 3"),
+    ],
+)
+def test_a_name_or_value_that_a_config_gets_wrong_is_answered(name, options, line):
+    with pytest.raises(ConfigError) as caught:
+        check_loss(name, options)
+    assert str(caught.value).startswith(line)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_defaults_and_whole_numbers_for_numbers_are_values(name):
+    assert check_loss(name, DEFAULTS[name]) is LOSSES[name]
+    assert check_loss("hybrid", {"alpha": 1, "cap": "both", "cap_at": 2}) is hybrid
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -96,6 +132,19 @@ def test_the_parts_of_plackett_luce_and_the_lists_that_lack_one():
     assert parts.whole.item() == pytest.approx(1)    # equal scores
 
 
+def test_the_parts_are_those_of_the_loss_that_is_called_next_and_draw_nothing_from_it():
+    scores, labels, mask = batch([([2.0, 0.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]), *LISTS])
+    for seed in range(5):
+        torch.manual_seed(seed)
+        untouched = list_mle(scores, labels, mask).item()
+        torch.manual_seed(seed)
+        assert parts_of("list_mle")(scores, labels, mask) == {"lists_without": 1.0}
+        assert list_mle(scores, labels, mask).item() == untouched
+        parts = parts_of("plackett_luce_head_tail")(scores, labels, mask, top_k=2, alpha=0.25)
+        loss = LOSSES["plackett_luce_head_tail"](scores, labels, mask, top_k=2, alpha=0.25).item()
+        assert loss == pytest.approx(0.25 * parts["loss_head"] + 0.75 * parts["loss_whole"])
+
+
 @pytest.mark.parametrize(("name", "options"), [("list_mle", {"ties": torch.zeros(3, 3)}), ("lambda_loss", {}), ("hybrid", {})])
 def test_a_head_of_one_is_a_head(name, options):
     assert LOSSES[name](*batch(LISTS), top_k=1, **options).item() > 0
@@ -107,7 +156,7 @@ def test_no_weight_for_the_second_term_of_ndcg_loss2pp_is_lambdarank():
 
 
 def test_graded_targets_are_shares_of_a_highest_label_below_one_too():
-    scores, mask = tensor([[0.5, -1.0]]), tensor([[True, True]])
+    scores, mask = tensor([[0.5, 2.0]]), tensor([[True, True]])
     fifths, whole = tensor([[0.2, 0.1]]), tensor([[2.0, 1.0]])
     assert LOSSES["bce"](scores, fifths, mask, graded=True).item() == pytest.approx(LOSSES["bce"](scores, whole, mask, graded=True).item())
 

@@ -16,9 +16,14 @@ NAMES = [" ".join([name, *(f"{key}={value}" for key, value in options.items())])
 PAIRWISE = ("pairwise_logistic", "hinge", "lambda_loss")
 
 
+POINTWISE = ("bce", "mse")
+
+
 def counts(name, labels):
     """Which lists have something to compare; rax gives the others a value or 0, headtail leaves them out."""
-    return len(set(labels)) > 1 if name in PAIRWISE else max(labels) > 0
+    if name in PAIRWISE:
+        return len(set(labels)) > 1
+    return max(labels) > 0 and (len(labels) > 1 or name in POINTWISE)
 
 
 def ours(name, options, lists):

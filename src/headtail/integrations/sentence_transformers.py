@@ -29,8 +29,8 @@ class RankingLoss(nn.Module):
     takes a third column before the labels: a list of the teacher's scores. The labels cannot stand in for them, as they
     say which pairs count, and labels below 0 count as 0. For `head_by="initial"` docs stand in the first stage's order.
 
-    Two differences from the losses it stands beside: a list with nothing to compare (nothing relevant, a single doc, no
-    doc) has no say in the mean, and no loss has a cost for padding.
+    Two differences from the losses it stands beside: a list with nothing to compare (nothing relevant; a single doc, but
+    for losses that look at docs one by one; no doc) has no say in the mean, and no loss has a cost for padding.
 
     Args:
         model: a CrossEncoder with one output; its activation function is left out, as in all of its listwise losses.
@@ -46,8 +46,8 @@ class RankingLoss(nn.Module):
 
     def __init__(self, model: CrossEncoder, loss: str = "hybrid", *, mini_batch_size: int | None = None, **options: Any) -> None:
         super().__init__()
+        _check_per_doc(loss, options)
         self.loss_fn = check_loss(loss, options)
-        _check_values(loss, options)
         if mini_batch_size is not None and mini_batch_size < 1:
             raise ConfigError(f"expected mini_batch_size >= 1, or None for one pass, found {mini_batch_size}")
         if not isinstance(model, CrossEncoder):
@@ -154,19 +154,19 @@ def _numbers(name: str, query: Any, docs: Any, row: Any) -> Tensor:
         values = torch.as_tensor(row, dtype=torch.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise HeadtailError(f"query {_shown(query)}: expected a list of {what}, found {_shown(row)}") from error
+    if values.shape == (len(docs),):
+        return values
     if values.dim() != 1:
         raise HeadtailError(f"query {_shown(query)}: expected a list of {what}, found {_shown(row)}")
-    if len(values) != len(docs):
-        raise HeadtailError(f"query {_shown(query)}: expected as many {what} as docs, found {len(values)} for {len(docs)} docs")
-    return values
+    raise HeadtailError(f"query {_shown(query)}: expected as many {what} as docs, found {len(values)} for {len(docs)} docs")
 
 
 def _shown(value: Any) -> str:
     return shorten(value) if isinstance(value, str) else f"{value!r:.80}"
 
 
-def _check_values(name: str, options: dict[str, Any]) -> None:
-    """Raise ConfigError for what the loss would refuse at the first step: a list of three docs tells."""
+def _check_per_doc(name: str, options: dict[str, Any]) -> None:
+    """Raise ConfigError for an option that would have to change with the batch."""
     for option in PER_DOC:
         if options.get(option) is not None:
             way_out = {
@@ -175,12 +175,3 @@ def _check_values(name: str, options: dict[str, Any]) -> None:
                 "initial": "leave it out: the order of the docs in the dataset is the first stage's",
             }[option]
             raise ConfigError(f"loss {name!r}: option {option!r} differs from batch to batch; {way_out}")
-    scores, labels = torch.tensor([[0.0, 1.0, 2.0]]), torch.tensor([[1.0, 0.0, 0.0]])
-    tried = options | ({"teacher": scores} if takes_teacher(name) else {})
-    try:
-        with torch.random.fork_rng(devices=[]):    # a loss may draw the order of ties
-            cost = check_loss(name, options)(scores, labels, torch.ones(1, 3, dtype=torch.bool), **tried)
-    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"loss {name!r} cannot work with the options {options}: {error}") from error
-    if not torch.isfinite(cost):
-        raise ConfigError(f"loss {name!r} gives {cost.item()} on a list of three docs with the options {options}")

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
-from headtail.losses.listwise import label_order, plackett_luce, softmax
+from headtail.losses.listwise import has_target, label_order, plackett_luce, softmax
 from headtail.losses.pairs import Pairs
-from headtail.losses.pairwise import PHIS, phi_at_zero
+from headtail.losses.pairwise import PHIS, cap_margins, phi_at_zero
 from headtail.losses.ranks import discount, gains_of, ideal_dcg, ranks_of, top
-from headtail.losses.reduce import expect, mean_inside, mean_over, real_only
+from headtail.losses.reduce import check_shapes, check_top_k, expect, mean_inside, mean_over, real_only
 
 HEADS_BY = ("scores", "labels", "union", "initial", "disjoint")
 WEIGHTS = ("none", "labels", "ndcg")
@@ -37,7 +37,7 @@ def hybrid(
     head_by: str = "union",
     phi: str = "logistic",
     weights: str = "none",
-    cap: str = "easy",
+    cap: str | None = None,
     cap_at: float = 3.0,
     margin: float = 1.0,
     gamma: float = 2.0,
@@ -52,17 +52,26 @@ def hybrid(
         labels: [B, L], graded relevance, higher is better.
         mask: [B, L] bool, False on padding.
         alpha: the head's share, 0 to 1; 0 is softmax / ln n, 1 with top_k >= L is pairwise_logistic / ln 2.
-        top_k: docs in the head. Docs tied at the cut all belong to it, so that no order of the input decides.
+        top_k: docs in the head; of a shorter list, all. Docs tied at the cut all belong to it, so that no order of the
+            input decides.
         head_by: what chooses the head: "scores" the ranker's own first k, "labels" the k best by label, "union" both,
             "initial" the first stage's first k; "disjoint" takes the scores' head, compares pairs inside it only, and
             spreads the softmax over the docs outside it only.
-        phi: cost of a pair: "logistic", "hinge" (`margin`), "capped" (`cap`, `cap_at`) or "focal" (`gamma`).
+        phi: cost of a pair: "logistic", "hinge" (`margin`), "focal" (`gamma`), or "capped": logistic with cap="easy".
         weights: of a pair: "none", "labels" |y_i - y_j|, or "ndcg" the change of nDCG@top_k if the two swapped
             (docs with equal scores rank in the order given: none of their pairs would weigh anything otherwise).
+        cap: None, "easy" or "both", for any phi: see `pairwise.cap_margins`.
+        cap_at: the margin that counts as easy enough, in logits.
+        margin: the difference that is far enough for "hinge", in logits.
+        gamma: how little an easy pair costs, for "focal".
         initial: [B, L] first-stage ranks from 0, for head_by="initial"; None is the order of the docs in the list.
 
     Returns:
-        Scalar: each part is a mean over the lists that have it; a list of fewer than two docs has neither.
+        Scalar: each part is a mean over the lists that have it, 0 where none has; a list of fewer than two docs has
+        neither.
+
+    Raises:
+        ConfigError: an option that means nothing, or nothing beside the others.
     """
     options = (alpha, top_k, head_by, phi, weights, cap, cap_at, margin, gamma, initial)
     head, whole, *_ = hybrid_parts(scores, labels, mask, *options)
@@ -78,7 +87,7 @@ def hybrid_parts(
     head_by: str = "union",
     phi: str = "logistic",
     weights: str = "none",
-    cap: str = "easy",
+    cap: str | None = None,
     cap_at: float = 3.0,
     margin: float = 1.0,
     gamma: float = 2.0,
@@ -89,23 +98,23 @@ def hybrid_parts(
     Takes O(B M L) memory, M the docs of the longest head: pairs outside the head are never formed.
     """
     _check(alpha, top_k)
-    for kind, name, known in (("head_by", head_by, HEADS_BY), ("phi", phi, PHIS), ("weights", weights, WEIGHTS)):
-        if name not in known:
-            raise ConfigError(unknown_name(kind, name, known))
-    mask = mask & (mask.sum(1, keepdim=True) >= 2)
+    _check_choices(head_by=head_by, phi=phi, weights=weights)
+    expect(phi == "hinge" or margin == 1.0, "margin with phi='hinge' alone", margin=margin, phi=phi)
+    expect(phi == "focal" or gamma == 2.0, "gamma with phi='focal' alone", gamma=gamma, phi=phi)
+    if phi == "capped" and cap is None:
+        cap = "easy"
     scores, labels = real_only(scores, labels, mask)
     head = head_docs(scores.detach(), labels, mask, top_k=top_k, head_by=head_by, initial=initial)    # [B, L]
     inside, outside = (head, mask & ~head) if head_by == "disjoint" else (mask, mask)
 
     pairs = Pairs.touching(head, labels, inside)
-    costs = PHIS[phi](pairs.margins(scores), cap=cap, cap_at=cap_at, margin=margin, gamma=gamma)      # [B, M, L]
+    margins = cap_margins(pairs.margins(scores), cap, cap_at)                                         # [B, M, L]
+    costs = PHIS[phi](margins, margin=margin, gamma=gamma)
     weighed = pairs.weights * pair_weights(pairs, scores.detach(), labels, mask, weights, top_k)
     head_costs, has_pair = mean_inside(costs, weighed)                                                # [B]
 
     list_costs, has_label = softmax.per_list(scores, labels * outside, outside)                       # [B]
-    docs = outside.sum(1)
-    has_label = has_label & (docs >= 2)
-    list_costs = list_costs / torch.log(docs.clamp(min=2).to(scores.dtype))
+    list_costs = list_costs / log_docs(outside, scores.dtype)
     return HybridParts(
         mean_over(head_costs, has_pair) / phi_at_zero(phi, margin=margin, gamma=gamma),
         mean_over(list_costs, has_label),
@@ -128,6 +137,7 @@ def head_docs(
         return by_label if head_by == "labels" else by_label | top(scores, mask, top_k)
     if head_by == "initial":
         ranks = torch.arange(mask.shape[1], device=mask.device).expand_as(mask) if initial is None else initial
+        check_shapes(mask, initial=ranks)
         return top(-ranks.to(scores.dtype), mask, top_k)
     return top(scores, mask, top_k)
 
@@ -158,7 +168,9 @@ def plackett_luce_head_tail(
     """alpha * Plackett-Luce of the first k docs + (1 - alpha) * softmax over the rest, each 1 at equal scores.
 
     One probability model cut in two: P(order) = P(first k given all) P(rest given rest). The first k are those of the
-    label order, docs of one label in an order drawn anew each time.
+    label order, docs of one label in an order drawn anew each time. It needs grades, or more than k positives: with one
+    positive among docs labelled 0 the other k - 1 of the first k are docs drawn at random, pushed up like the positive,
+    and no positive is left for the rest.
 
     Source: this project, on Xia et al., "Statistical Consistency of Top-k Ranking", NIPS 2009.
 
@@ -167,12 +179,15 @@ def plackett_luce_head_tail(
         labels: [B, L], graded relevance, higher is better.
         mask: [B, L] bool, False on padding.
         alpha: the head's share, 0 to 1.
-        top_k: docs in the head.
+        top_k: docs in the head; of a shorter list, all.
         ties: [B, L], numbers that order docs of one label, smallest first; None draws them.
 
     Returns:
-        Scalar: each part is a mean over the lists that have it (a positive among the first k, or behind them); a list
-        of fewer than two docs has neither.
+        Scalar: each part is a mean over the lists that have it (a positive among the first k, or behind them), 0 where
+        none has; a list of fewer than two docs has neither.
+
+    Raises:
+        ConfigError: alpha outside 0 to 1, top_k below 1.
     """
     head, rest, *_ = plackett_luce_parts(scores, labels, mask, alpha, top_k, ties)
     return alpha * head + (1 - alpha) * rest
@@ -183,24 +198,34 @@ def plackett_luce_parts(
 ) -> HybridParts:
     """The two parts before they are mixed; options as in `plackett_luce_head_tail`."""
     _check(alpha, top_k)
-    mask = mask & (mask.sum(1, keepdim=True) >= 2)
     scores, labels = real_only(scores, labels, mask)
     order = label_order(labels, mask, ties)
     costs = plackett_luce(scores, order, mask, top_k).sum(1)                                          # [B]
     untrained = plackett_luce(torch.zeros_like(scores), order, mask, top_k).sum(1)
-    has_positive = labels.amax(1) > 0
+    has_head = has_target(labels, mask)
 
     behind = torch.zeros_like(mask).scatter(1, order[:, top_k:], True) & mask                        # [B, L]
-    rest_costs, rest_usable = softmax.per_list(scores, labels * behind, behind)
-    docs = behind.sum(1)
-    rest_usable = rest_usable & (docs >= 2)
+    rest_costs, has_rest = softmax.per_list(scores, labels * behind, behind)
     return HybridParts(
-        mean_over(costs / untrained.clamp(min=1e-9), has_positive),
-        mean_over(rest_costs / torch.log(docs.clamp(min=2).to(scores.dtype)), rest_usable),
-        int((~has_positive).sum()),
-        int((~rest_usable).sum()),
+        mean_over(costs / untrained.clamp(min=1e-9), has_head),
+        mean_over(rest_costs / log_docs(behind, scores.dtype), has_rest),
+        int((~has_head).sum()),
+        int((~has_rest).sum()),
     )
 
 
+def log_docs(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """[B] ln n, what the softmax of an untrained ranker costs on n docs; ln 2 where there are fewer than two."""
+    return torch.log(mask.sum(1).clamp(min=2).to(dtype))
+
+
 def _check(alpha: float, top_k: int) -> None:
-    expect(0 <= alpha <= 1 and top_k >= 1, "0 <= alpha <= 1 and top_k >= 1", alpha=alpha, top_k=top_k)
+    expect(0 <= alpha <= 1, "0 <= alpha <= 1", alpha=alpha)
+    check_top_k(top_k)
+
+
+def _check_choices(**chosen: str) -> None:
+    for kind, name in chosen.items():
+        known = {"head_by": HEADS_BY, "phi": PHIS, "weights": WEIGHTS}[kind]
+        if name not in known:
+            raise ConfigError(unknown_name(kind, name, known))

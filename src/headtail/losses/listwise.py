@@ -9,7 +9,7 @@ from headtail.errors import ConfigError, unknown_name
 from headtail.losses.pairs import Pairs, places_of
 from headtail.losses.pairwise import cap_margins, logistic
 from headtail.losses.ranks import discount, gains_of, ideal_dcg, ranks_of
-from headtail.losses.reduce import Loss, expect
+from headtail.losses.reduce import Loss, check_shapes, check_top_k, comparable, expect
 
 LAMBDAS = ("lambdarank", "ndcg_loss2", "ndcg_loss2++")
 
@@ -20,11 +20,15 @@ def log_shares(scores: Tensor, mask: Tensor) -> Tensor:
     return torch.log_softmax(scores.masked_fill(~mask, floor), dim=1).masked_fill(~mask, 0.0)
 
 
-def label_shares(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Labels [B, L] scaled to sum to 1, and which lists have a positive [B]."""
-    total = labels.sum(1)
-    usable = total > 0
-    return labels / total.masked_fill(~usable, 1.0)[:, None], usable
+def label_shares(labels: Tensor) -> Tensor:
+    """Labels [B, L] scaled to sum to 1; 0 where a list has no positive."""
+    total = labels.sum(1, keepdim=True)
+    return labels / total.masked_fill(total == 0, 1.0)
+
+
+def has_target(labels: Tensor, mask: Tensor) -> Tensor:
+    """[B] bool: lists with a positive, and another doc for it to beat."""
+    return (labels.amax(1) > 0) & comparable(mask)
 
 
 @Loss
@@ -41,10 +45,9 @@ def softmax(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
         mask: [B, L] bool, False on padding.
 
     Returns:
-        Mean over the lists with a positive; 0 if none has.
+        Mean over the lists of two docs or more with a positive; 0 if there is none.
     """
-    targets, usable = label_shares(labels)
-    return -(targets * log_shares(scores, mask)).sum(1), usable
+    return -(label_shares(labels) * log_shares(scores, mask)).sum(1), has_target(labels, mask)
 
 
 @Loss
@@ -60,12 +63,11 @@ def poly1(scores: Tensor, labels: Tensor, mask: Tensor, *, epsilon: float = 1.0)
         epsilon: weight of the added term; 0 is `softmax`.
 
     Returns:
-        Mean over the lists with a positive; 0 if none has.
+        Mean over the lists of two docs or more with a positive; 0 if there is none.
     """
-    targets, usable = label_shares(labels)
-    logs = log_shares(scores, mask)
+    targets, logs = label_shares(labels), log_shares(scores, mask)
     hit = (targets * logs.exp()).sum(1)
-    return -(targets * logs).sum(1) + epsilon * (1 - hit), usable
+    return -(targets * logs).sum(1) + epsilon * (1 - hit), has_target(labels, mask)
 
 
 @Loss
@@ -81,15 +83,16 @@ def listnet(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Tenso
         mask: [B, L] bool, False on padding.
 
     Returns:
-        Mean over the lists with a positive; 0 if none has.
+        Mean over the lists of two docs or more with a positive; 0 if there is none.
     """
     targets = log_shares(labels, mask).exp() * mask
-    return -(targets * log_shares(scores, mask)).sum(1), labels.sum(1) > 0
+    return -(targets * log_shares(scores, mask)).sum(1), has_target(labels, mask)
 
 
 def label_order(labels: Tensor, mask: Tensor, ties: Tensor | None) -> Tensor:
     """[B, L] docs by label, best first, padding last; docs of one label in the order of `ties`, by default random."""
     ties = torch.rand(labels.shape, device=labels.device) if ties is None else ties
+    check_shapes(mask, ties=ties)
     shuffled = ties.argsort(dim=1)
     keys = labels.masked_fill(~mask, -1.0).gather(1, shuffled)
     return shuffled.gather(1, keys.argsort(dim=1, descending=True, stable=True))
@@ -98,7 +101,8 @@ def label_order(labels: Tensor, mask: Tensor, ties: Tensor | None) -> Tensor:
 def plackett_luce(scores: Tensor, order: Tensor, mask: Tensor, top_k: int | None) -> Tensor:
     """[B, L]: -log of each factor of the order's probability, at the place of its doc in `order`; 0 from top_k on."""
     floor = torch.finfo(scores.dtype).min
-    placed = scores.masked_fill(~mask, floor).gather(1, order)
+    highest = scores.detach().masked_fill(~mask, floor).amax(1, keepdim=True)    # near it fp32 resolves differences best
+    placed = (scores - highest).masked_fill(~mask, floor).gather(1, order)
     remaining = placed.flip(1).logcumsumexp(1).flip(1)    # log of what was left to choose from at each place
     real = mask.gather(1, order)
     if top_k is not None:
@@ -122,13 +126,13 @@ def list_mle(
         ties: [B, L], numbers that order docs of one label, smallest first; None draws them.
 
     Returns:
-        Mean over the factors of a list, so that a long one counts no more than a short one, then over the lists with
-        a positive; 0 if none has.
+        Mean over the factors of a list, so that a long one counts no more than a short one, then over the lists of
+        two docs or more with a positive; 0 if there is none.
     """
-    expect(top_k is None or top_k >= 1, "top_k >= 1", top_k=top_k)
+    check_top_k(top_k)
     costs = plackett_luce(scores, label_order(labels, mask, ties), mask, top_k)
     factors = mask.sum(1) if top_k is None else mask.sum(1).clamp(max=top_k)
-    return costs.sum(1) / factors.clamp(min=1), labels.amax(1) > 0
+    return costs.sum(1) / factors.clamp(min=1), has_target(labels, mask)
 
 
 @Loss
@@ -162,15 +166,16 @@ def lambda_loss(
         cap_at: the margin that counts as easy enough, in logits.
 
     Returns:
-        Sum over the pairs of a list (their weights are shares of its nDCG), mean over the lists with a pair.
+        Sum over the pairs of a list (their weights are shares of its nDCG), mean over the lists with a pair; 0 if none has.
 
     Raises:
-        ConfigError: unknown weights or cap.
+        ConfigError: unknown weights or cap; an option that the weights make no use of.
     """
     if weights not in LAMBDAS:
         raise ConfigError(unknown_name("weights", weights, LAMBDAS))
-    expect(top_k is None or top_k >= 1, "top_k >= 1", top_k=top_k)
+    check_top_k(top_k)
     expect(mu >= 0, "mu >= 0", mu=mu)
+    expect(mu == 10.0 or weights == "ndcg_loss2++", "mu with weights='ndcg_loss2++' alone", mu=mu, weights=weights)
     gains, ranks = gains_of(labels), ranks_of(scores, mask)
     if weights == "lambdarank" and top_k is not None:    # no other pair weighs anything
         pairs = Pairs.touching((ranks <= top_k) & mask, labels, mask)
@@ -219,7 +224,7 @@ def approx_ndcg(
             more than 17 temperatures from every other doc gets none in fp32.
 
     Returns:
-        -1 (the best order) to 0: mean over the lists with a positive; 0 if none has.
+        -1 (the best order) to 0: mean over the lists of two docs or more with a positive; 0 if there is none.
 
     Raises:
         ConfigError: a temperature that is not above 0.
@@ -229,4 +234,4 @@ def approx_ndcg(
     ahead = scores[:, None, :] - scores.gather(1, places)[:, :, None]                            # [B, M, L]
     above = torch.sigmoid(ahead / temperature) * mask[:, None, :]
     ranks = 0.5 + above.sum(2)                                               # [B, M]; a doc is half above itself
-    return -(gains.gather(1, places) * discount(ranks, scores.dtype)).sum(1) / ideal_dcg(gains), labels.amax(1) > 0
+    return -(gains.gather(1, places) * discount(ranks, scores.dtype)).sum(1) / ideal_dcg(gains), has_target(labels, mask)

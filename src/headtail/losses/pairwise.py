@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
 from headtail.losses.pairs import Pairs
-from headtail.losses.reduce import Loss, expect, mean_inside, real_only
+from headtail.losses.reduce import Loss, expect, mean_inside, real_teacher
 
 CAPS = ("easy", "both")
 Phi = Callable[..., Tensor]
@@ -24,6 +24,7 @@ def cap_margins(margins: Tensor, cap: str | None, cap_at: float) -> Tensor:
     gradient (.005 of a logistic pair's at a margin of -10): it is here to repeat what was done before.
     """
     if cap is None:
+        expect(cap_at == 3.0, "cap_at beside a cap, 'easy' or 'both'", cap_at=cap_at, cap=cap)
         return margins
     if cap not in CAPS:
         raise ConfigError(unknown_name("cap", str(cap), CAPS))
@@ -49,16 +50,11 @@ def focal_phi(margins: Tensor, *, gamma: float = 2.0, **_: object) -> Tensor:
     return torch.exp(-gamma * F.softplus(margins)) * F.softplus(-margins)
 
 
-def capped_phi(margins: Tensor, *, cap: str = "easy", cap_at: float = 3.0, **_: object) -> Tensor:
-    """The logistic cost of a margin bent by tanh."""
-    return F.softplus(-cap_margins(margins, cap, cap_at))
-
-
 PHIS: dict[str, Phi] = {
     "logistic": logistic,
     "hinge": hinge_phi,
-    "capped": capped_phi,
     "focal": focal_phi,
+    "capped": logistic,    # of margins that are bent: its cap is never None
 }
 
 
@@ -146,11 +142,11 @@ def margin_mse(
 
     Raises:
         ConfigError: no teacher.
-        HeadtailError: a score of the teacher that is NaN or infinite.
+        HeadtailError: a teacher of another shape, or with a score that is NaN or infinite.
     """
     if teacher is None:
         raise ConfigError("loss 'margin_mse': expected a teacher's scores, found none; name a run of them: teacher of [[train]]")
-    teacher, _ = real_only(teacher, labels, mask)
+    teacher = real_teacher(teacher, mask, scores.dtype)
     pairs = Pairs.better(labels, mask)
     wanted = cap_margins(pairs.margins(teacher), cap, cap_at)                # [B, M, L]
     return mean_inside((cap_margins(pairs.margins(scores), cap, cap_at) - wanted).square(), pairs.weights)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from headtail.errors import ConfigError, unknown_name
 from headtail.losses.pairwise import focal_phi, over_pairs
-from headtail.losses.reduce import Loss, mean_inside
+from headtail.losses.reduce import Loss, expect, mean_inside
 
 
 @Loss
@@ -26,6 +26,7 @@ def bce(scores: Tensor, labels: Tensor, mask: Tensor, *, graded: bool = False) -
     Returns:
         Mean over the docs of a list, then over the lists with a positive; 0 if none has.
     """
+    expect(isinstance(graded, bool), "graded true or false", graded=repr(graded))
     costs = F.binary_cross_entropy_with_logits(scores, _targets(labels, graded), reduction="none")    # [B, L]
     return mean_inside(costs, mask & _has_positive(labels))
 
@@ -75,12 +76,13 @@ def focal(
         Mean over the docs or pairs of a list, then over the lists with a positive or a pair; 0 if none has.
 
     Raises:
-        ConfigError: another `on`.
+        ConfigError: another `on`; a cap on docs.
     """
     if on not in ("docs", "pairs"):
         raise ConfigError(unknown_name("on", on, ("docs", "pairs")))
     if on == "pairs":
         return over_pairs(scores, labels, mask, focal_phi, cap=cap, cap_at=cap_at, gamma=gamma)
+    expect(cap is None and cap_at == 3.0, "cap and cap_at with on='pairs' alone", cap=cap, cap_at=cap_at, on=on)
     towards_truth = torch.where(labels > 0, scores, -scores)    # [B, L]
     return mean_inside(focal_phi(towards_truth, gamma=gamma), mask & _has_positive(labels))
 

@@ -5,6 +5,8 @@ Words of nDCG: gain G = 2^y - 1, discount 1 / log2(1 + rank), ranks from 1.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ def ranks_of(scores: Tensor, mask: Tensor) -> Tensor:
 def gains_of(labels: Tensor) -> Tensor:
     """[B, L] (2^y - 1) / 2^(largest y of the list): nDCG is a ratio, and so a label of 200 stays a number."""
     largest = labels.amax(1, keepdim=True)
-    return torch.exp2(labels - largest) - torch.exp2(-largest)
+    return -torch.exp2(labels - largest) * torch.expm1(-labels * math.log(2))    # 2^(y - max) (1 - 2^-y): exact for small y
 
 
 def discount(ranks: Tensor, dtype: torch.dtype) -> Tensor:

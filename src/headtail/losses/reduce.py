@@ -44,8 +44,9 @@ def real_only(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Ten
     """fp32 (or fp64) scores and labels >= 0 [B, L] with 0 on padding, whatever stood there, NaN included.
 
     Raises:
-        HeadtailError: a score or label of a real doc that is NaN or infinite, with its list.
+        HeadtailError: tensors of other shapes; a score or label of a real doc that is NaN or infinite, with its list.
     """
+    check_shapes(mask, scores=scores, labels=labels)
     dtype = torch.promote_types(scores.dtype, torch.float32)
     padding = ~mask
     scores, labels = (values.to(dtype).masked_fill(padding, 0.0) for values in (scores, labels))
@@ -55,10 +56,45 @@ def real_only(scores: Tensor, labels: Tensor, mask: Tensor) -> tuple[Tensor, Ten
     return scores, labels.clamp_(min=0)
 
 
+def check_shapes(mask: Tensor, **per_doc: Tensor) -> None:
+    """One number for each place of a list, in every tensor: [1, L] or [L] would be read as other lists' numbers.
+
+    Raises:
+        HeadtailError: a mask that is not [B, L] bool, or another tensor of another shape.
+    """
+    if mask.dim() != 2 or mask.shape[1] == 0 or mask.dtype != torch.bool:
+        raise HeadtailError(f"expected a mask [B, L] of booleans with L >= 1, found {list(mask.shape)} of {mask.dtype}")
+    for name, values in per_doc.items():
+        if values.shape != mask.shape:
+            raise HeadtailError(f"expected {name} of the mask's shape {list(mask.shape)}, found {list(values.shape)}")
+
+
+def real_teacher(teacher: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """A teacher's scores [B, L] with 0 on padding.
+
+    Raises:
+        HeadtailError: another shape; a score of a real doc that is NaN or infinite, with its list.
+    """
+    check_shapes(mask, teacher=teacher)
+    teacher = teacher.to(dtype).masked_fill(~mask, 0.0)
+    _name_the_list("teacher's score", teacher, "look at the run that teaches")
+    return teacher
+
+
+def comparable(mask: Tensor) -> Tensor:
+    """[B] bool: lists of two docs or more. The only doc of a list stands first whatever its score."""
+    return mask.sum(1) >= 2
+
+
 def _name_the_list(kind: str, values: Tensor, way_out: str) -> None:
     for row, place in (~torch.isfinite(values)).nonzero()[:1].tolist():
         found = values[row, place].item()
         raise HeadtailError(f"list {row} of the batch: expected a finite {kind}, found {found} for its doc {place}; {way_out}")
+
+
+def check_top_k(top_k: int | None) -> None:
+    """Raise a ConfigError for what cannot count docs; None is the whole list."""
+    expect(top_k is None or (isinstance(top_k, int) and top_k >= 1), "top_k >= 1, a whole number", top_k=top_k)
 
 
 def expect(holds: bool, condition: str, **found: object) -> None:

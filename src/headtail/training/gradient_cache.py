@@ -37,8 +37,9 @@ def cached_backward(score_batch: ScoreBatch, batches: int, loss_of: LossOf) -> t
     loss.backward()    # type: ignore[no-untyped-call]
     after = _random_state()
     for number, (state, leaf) in enumerate(zip(states, leaves, strict=True)):
-        _restore(state)
-        score_batch(number).backward(leaf.grad)    # type: ignore[no-untyped-call]
+        if leaf.grad is not None:    # the loss looked at this batch
+            _restore(state)
+            score_batch(number).backward(leaf.grad)    # type: ignore[no-untyped-call]
     _restore(after)
     return loss.detach(), scores
 

@@ -133,7 +133,8 @@ def train(
     Args:
         lists: an endless stream; each step takes the next `lists_per_step`, of any length.
         loss_fn: (scores, labels, mask) [B, L] -> scalar; where lists have a teacher it is given `teacher` [B, L] too.
-        loss_parts: the same arguments -> named numbers for the log, such as `losses.parts_of(name)`.
+        loss_parts: the same arguments -> named numbers for the log, such as `losses.parts_of(name)`; called right before
+            the loss, so that both draw the same random numbers.
         warmup_steps: optimizer steps.
         clip: largest norm of the gradient of all parameters together.
         token_budget: tokens of one forward pass, padding included.
@@ -163,7 +164,7 @@ def train(
         while result.steps < steps and not interrupted.is_set():
             ranker.train()
             batch = build_batch(ranker, list(itertools.islice(lists, lists_per_step)), token_budget)
-            loss, scores = _forward_backward(ranker, batch, loss_fn, backward, dtype)
+            loss, scores, parts = _forward_backward(ranker, batch, loss_fn, loss_parts, backward, dtype)
             if not torch.isfinite(loss):
                 raise TrainingError(f"the loss is {loss.item()} at step {result.steps + 1}; lower the learning rates")
             norm = nn.utils.clip_grad_norm_(parameters, clip)
@@ -173,7 +174,6 @@ def train(
             rates.step()
             result.steps += 1
 
-            parts = loss_parts(scores, batch.labels, batch.mask, **batch.more) if loss_parts is not None else {}
             now = window.add(batch, scores, loss, norm, parts)
             if on_step is not None:
                 on_step({**now, "step": result.steps})
@@ -192,10 +192,12 @@ def _forward_backward(
     ranker: Scorer,
     batch: ListBatch,
     loss_fn: LossFn,
+    loss_parts: Callable[..., Mapping[str, float]] | None,
     backward: Callable[..., tuple[Tensor, list[Tensor]]],
     dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
-    """Gradients of one step's lists into `.grad`; the loss, and the scores [B, L]."""
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Gradients of one step's lists into `.grad`; the loss, the scores [B, L], and what `loss_parts` tells."""
+    told: dict[str, float] = {}
 
     def score_batch(number: int) -> Tensor:
         inputs = {name: tensor.to(ranker.device) for name, tensor in batch.pairs[number].inputs.items()}
@@ -203,10 +205,13 @@ def _forward_backward(
             return ranker(**inputs)    # [n]
 
     def loss_of(parts: Sequence[Tensor]) -> Tensor:
-        return loss_fn(batch.scores(parts), batch.labels, batch.mask, **batch.more)
+        scores = batch.scores(parts)
+        if loss_parts is not None:
+            told.update(loss_parts(scores.detach(), batch.labels, batch.mask, **batch.more))
+        return loss_fn(scores, batch.labels, batch.mask, **batch.more)
 
     loss, parts = backward(score_batch, len(batch.pairs), loss_of)
-    return loss, batch.scores(parts)
+    return loss, batch.scores(parts), told
 
 
 def _validate(
