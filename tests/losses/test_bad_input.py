@@ -107,6 +107,8 @@ BAD_OPTIONS = [
     ("lambda_loss", {"mu": -1.0}, "expected mu >= 0, found mu=-1.0"),
     ("lambda_loss", {"weights": "ndcg_loss"}, "unknown weights 'ndcg_loss', did you mean 'ndcg_loss2'?"),
     ("lambda_loss", {"cap": "eazy"}, "unknown cap 'eazy', did you mean 'easy'?"),
+    ("hybrid", {"phi": "capped", "margin": 2.0}, "expected margin with phi='hinge' alone, found margin=2.0, phi=capped"),
+    ("approx_ndcg", {"temperature": -1.0}, "expected temperature > 0, found temperature=-1.0"),
     ("approx_ndcg", {"temperature": 0.0}, "expected temperature > 0, found temperature=0.0"),
     ("hinge", {"margin": -1.0}, "expected margin > 0, found margin=-1.0"),
     ("focal", {"gamma": -0.1}, "expected gamma >= 0, found gamma=-0.1"),

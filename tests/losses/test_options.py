@@ -73,8 +73,10 @@ def test_the_cost_of_a_pair_has_the_defaults_of_its_loss(phi, defaults):
 @pytest.mark.parametrize(
     ("name", "options", "line"),
     [
-        ("softmx", {}, "unknown loss 'softmx', did you mean 'softmax'?"),
-        ("hybrid", {"alfa": 0.5}, "unknown option of loss 'hybrid' 'alfa', did you mean 'alpha'?"),
+        ("softmx", {}, "unknown loss 'softmx', did you mean 'softmax'? known: approx_ndcg, bce, "),
+        ("hybrid", {"alpa": 1}, "unknown option of loss 'hybrid' 'alpa', did you mean 'alpha'?"),
+        ("softmax", {"alpha": 1}, "unknown option of loss 'softmax' 'alpha'; known: (it has none)"),
+        ("bce", {"scores": 1}, "unknown option of loss 'bce' 'scores'"),
         ("bce", {"graded": "False"}, "loss 'bce': option 'graded': expected true or false, found 'False'"),
         ("list_mle", {"top_k": 2.5}, "loss 'list_mle': option 'top_k': expected a whole number, found 2.5"),
         ("hybrid", {"top_k": True}, "loss 'hybrid': option 'top_k': expected a whole number, found True"),
