@@ -118,6 +118,8 @@ BAD_OPTIONS = [
     ("hybrid", {"cap_at": 2.0}, "expected cap_at beside a cap, 'easy' or 'both', found cap_at=2.0, cap=None"),
     ("hinge", {"cap_at": 2.0}, "expected cap_at beside a cap"),
     ("hybrid", {"margin": 2.0}, "expected margin with phi='hinge' alone, found margin=2.0, phi=logistic"),
+    ("hybrid", {"margin": 0.5}, "expected margin with phi='hinge' alone, found margin=0.5, phi=logistic"),
+    ("hybrid", {"gamma": 3.0}, "expected gamma with phi='focal' alone, found gamma=3.0, phi=logistic"),
     ("hybrid", {"phi": "hinge", "gamma": 1.0}, "expected gamma with phi='focal' alone, found gamma=1.0, phi=hinge"),
     ("focal", {"cap": "easy"}, "expected cap and cap_at with on='pairs' alone, found cap=easy"),
     ("focal", {"cap_at": 2.0}, "expected cap and cap_at with on='pairs' alone, found cap=None, cap_at=2.0"),

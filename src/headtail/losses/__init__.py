@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -72,7 +71,6 @@ PARTS: dict[str, Callable[..., HybridParts]] = {"hybrid": hybrid_parts, "placket
 def _leaving_no_trace(told: Callable[..., dict[str, float]]) -> Callable[..., dict[str, float]]:
     """No gradient, and the random numbers it draws (orders of ties) are left for the loss that is called next."""
 
-    @functools.wraps(told)
     def wrapped(scores: Tensor, labels: Tensor, mask: Tensor, **options: Any) -> dict[str, float]:
         with torch.no_grad(), torch.random.fork_rng(devices=[scores.device] if scores.is_cuda else []):
             return told(scores, labels, mask, **options)
