@@ -86,8 +86,9 @@ class RankingLoss(nn.Module):
         if not pairs:
             return torch.zeros((), device=self.model.device, requires_grad=True)
         logits = self._logits(pairs, prompt, task)                                               # [N]
-        sizes = torch.tensor([len(docs) for docs in lists.docs], device=logits.device)           # [B]
-        mask = torch.arange(int(sizes.max()), device=logits.device) < sizes[:, None]             # [B, L]
+        sizes = [len(docs) for docs in lists.docs]
+        places = torch.arange(max(sizes), device=logits.device)                                  # [L]
+        mask = places < torch.tensor(sizes, device=logits.device)[:, None]                       # [B, L]
         per_doc = {name: _laid_out(torch.cat(rows).to(logits.device), mask) for name, rows in lists.numbers.items()}
         return self.loss_fn(_laid_out(logits, mask), per_doc.pop("labels"), mask, **self.options, **per_doc)
 

@@ -235,7 +235,7 @@ def validation(ranker: Ranker, dev: DevSplit, settings: Config, loss_fn: Any) ->
     listed[mask] = torch.tensor([scores[r.query.query_id, doc.doc_id] for r in dev.lists for doc in r.docs])
     untaught = takes_teacher(settings.loss.name) and not more
     with torch.random.fork_rng(devices=[]):    # ties in the same order at each validation, and training draws as if there was none
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)    # the CPU's: torch.manual_seed would reset a GPU's too
         loss = float("nan") if untaught else loss_fn(listed, labels, mask, **more).item()
     return Validation(figures, loss, separation(listed, labels, mask)["separation"])
 
