@@ -42,7 +42,7 @@ oracles: .venv-oracles/.ready
 	.venv-oracles/bin/python -m pip install --quiet --disable-pip-version-check -r $(ORACLES)/requirements.txt
 	@touch $@
 
-# Small faults planted one at a time: which do the tests of a package miss? Half an hour on two cores.
+# Small faults planted one at a time: which do the tests of a package miss? 50 minutes on two cores.
 PACKAGE := losses
 WORKERS := 2
 mutants: $(READY) .venv-mutants/.ready

@@ -49,6 +49,7 @@ CASES: list[Case] = [
     ("poly1", {"epsilon": 0.3}),
     ("listnet", {}),
     ("list_mle", {"ties": PER_DOC}),
+    ("list_mle", {"ties": PER_DOC, "top_k": 1}),
     ("list_mle", {"ties": PER_DOC, "top_k": 2}),
     ("list_mle", {"ties": PER_DOC, "top_k": 50}),
     *[

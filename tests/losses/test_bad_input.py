@@ -117,12 +117,16 @@ BAD_OPTIONS = [
     ("hybrid", {"cap": "eazy"}, "unknown cap 'eazy', did you mean 'easy'?"),
     ("hybrid", {"cap_at": 2.0}, "expected cap_at beside a cap, 'easy' or 'both', found cap_at=2.0, cap=None"),
     ("hinge", {"cap_at": 2.0}, "expected cap_at beside a cap"),
+    ("hinge", {"cap_at": 4.0}, "expected cap_at beside a cap"),
     ("hybrid", {"margin": 2.0}, "expected margin with phi='hinge' alone, found margin=2.0, phi=logistic"),
     ("hybrid", {"margin": 0.5}, "expected margin with phi='hinge' alone, found margin=0.5, phi=logistic"),
     ("hybrid", {"gamma": 3.0}, "expected gamma with phi='focal' alone, found gamma=3.0, phi=logistic"),
+    ("hybrid", {"phi": "capped", "gamma": 1.0}, "expected gamma with phi='focal' alone, found gamma=1.0, phi=capped"),
     ("hybrid", {"phi": "hinge", "gamma": 1.0}, "expected gamma with phi='focal' alone, found gamma=1.0, phi=hinge"),
     ("focal", {"cap": "easy"}, "expected cap and cap_at with on='pairs' alone, found cap=easy"),
     ("focal", {"cap_at": 2.0}, "expected cap and cap_at with on='pairs' alone, found cap=None, cap_at=2.0"),
+    ("focal", {"cap_at": 4.0}, "expected cap and cap_at with on='pairs' alone, found cap=None, cap_at=4.0"),
+    ("lambda_loss", {"mu": 20.0}, "expected mu with weights='ndcg_loss2++' alone, found mu=20.0"),
     ("lambda_loss", {"mu": 5.0}, "expected mu with weights='ndcg_loss2++' alone, found mu=5.0, weights=lambdarank"),
     ("margin_mse", {}, "loss 'margin_mse': expected a teacher's scores, found none; name a run of them: teacher of [[train]]"),
 ]
@@ -165,6 +169,7 @@ SHAPES = [
     ({"mask": torch.ones(2, 1, dtype=torch.bool)}, r"expected scores of the mask's shape \[2, 1\], found \[2, 3\]"),
     ({"mask": torch.ones(2, 3)}, r"expected a mask \[B, L\] of booleans with L >= 1, found \[2, 3\] of torch.float32"),
     ({"mask": torch.ones(3, dtype=torch.bool)}, r"expected a mask \[B, L\] of booleans with L >= 1, found \[3\] of torch.bool"),
+    ({"mask": torch.ones(2, 3, 1, dtype=torch.bool)}, r"expected a mask \[B, L\] of booleans with L >= 1, found \[2, 3, 1\]"),
     ({"mask": torch.ones(2, 0, dtype=torch.bool)}, r"expected a mask \[B, L\] of booleans with L >= 1, found \[2, 0\]"),
 ]
 

@@ -275,13 +275,19 @@ def test_the_hybrid_at_alpha_one_with_every_doc_in_the_head_is_pairwise_logistic
     check_alpha_one(LOSSES["hybrid"], made, head_by=head_by)
 
 
-@pytest.mark.parametrize("options", [options for name, options in CASES if name == "hybrid" and options.get("head_by") != "disjoint"], ids=str)
+def ranks_ties_below_k(options):
+    """Of docs with equal scores the first stage's first k may all rank below k, where a swap moves no nDCG@k."""
+    return options.get("head_by") == "initial" and options["weights"] == "ndcg"
+
+
+WHOLE_HYBRIDS = [options for name, options in CASES if name == "hybrid" and options.get("head_by") != "disjoint"]
+
+
+@pytest.mark.parametrize("options", [options for options in WHOLE_HYBRIDS if not ranks_ties_below_k(options)], ids=str)
 @settings(max_examples=12, deadline=None)
 @given(lists(), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 def test_the_hybrid_of_an_untrained_ranker_is_one(options, made, alpha):
-    ranked_below_k = options.get("head_by") == "initial" and options["weights"] == "ndcg"    # ties rank as they stand
-    if not ranked_below_k:
-        check_untrained(LOSSES["hybrid"], made, **options | {"alpha": alpha})
+    check_untrained(LOSSES["hybrid"], made, **options | {"alpha": alpha})
 
 
 # Planted faults: what each law is there to catch. ------------------------------------------------------------------

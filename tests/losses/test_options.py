@@ -83,6 +83,8 @@ def test_the_cost_of_a_pair_has_the_defaults_of_its_loss(phi, defaults):
         ("hybrid", {"alpha": "half"}, "loss 'hybrid': option 'alpha': expected a number, found 'half'"),
         ("hybrid", {"alpha": None}, "loss 'hybrid': option 'alpha': expected a number, found None"),
         ("hinge", {"cap": 3}, "loss 'hinge': option 'cap': expected a word, found 3"),
+        ("hybrid", {"alpha": 2.0}, "expected 0 <= alpha <= 1, found alpha=2.0"),
+        ("poly1", {"epsilon": float("nan")}, "loss 'poly1' gives nan on a list of three docs with the options {'epsilon': nan}"),
     ],
 )
 def test_a_name_or_value_that_a_config_gets_wrong_is_answered(name, options, line):

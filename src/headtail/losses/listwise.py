@@ -9,7 +9,7 @@ from headtail.errors import ConfigError, unknown_name
 from headtail.losses.pairs import Pairs, places_of
 from headtail.losses.pairwise import cap_margins, logistic
 from headtail.losses.ranks import discount, gains_of, ideal_dcg, ranks_of
-from headtail.losses.reduce import Loss, check_shapes, check_top_k, comparable, expect
+from headtail.losses.reduce import Loss, check_shapes, check_top_k, expect
 
 LAMBDAS = ("lambdarank", "ndcg_loss2", "ndcg_loss2++")
 
@@ -28,7 +28,7 @@ def label_shares(labels: Tensor) -> Tensor:
 
 def has_target(labels: Tensor, mask: Tensor) -> Tensor:
     """[B] bool: lists with a positive, and another doc for it to beat."""
-    return (labels.amax(1) > 0) & comparable(mask)
+    return (labels.amax(1) > 0) & (mask.sum(1) >= 2)
 
 
 @Loss

@@ -81,11 +81,6 @@ def real_teacher(teacher: Tensor, mask: Tensor, dtype: torch.dtype) -> Tensor:
     return teacher
 
 
-def comparable(mask: Tensor) -> Tensor:
-    """[B] bool: lists of two docs or more. The only doc of a list stands first whatever its score."""
-    return mask.sum(1) >= 2
-
-
 def _name_the_list(kind: str, values: Tensor, way_out: str) -> None:
     for row, place in (~torch.isfinite(values)).nonzero()[:1].tolist():
         found = values[row, place].item()
