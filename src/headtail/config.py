@@ -32,6 +32,7 @@ class SourceConfig(StrictModel):
     teacher: Path | None = None           # a TREC run of any ranker over the same docs, for losses that learn from its scores
     only: Intent | None = None            # queries of this intent alone: a second source can give them more weight
     repeat: PositiveInt = 1               # times each query stands in an epoch
+    weight: PositiveFloat | None = None   # instead of repeat, for all sources: its share of the lists, in any unit
     intent: Intent | None = None          # overrides what the data set says of itself
     relevant_from: PositiveInt | None = None    # of measures; a loss sees every label as it is
 
@@ -52,8 +53,18 @@ class ValidationConfig(StrictModel):
     depth: PositiveInt = 30               # docs of the first stage to re-rank
     every: NonNegativeInt = 0             # optimizer steps; 0: after the last step only
     best_by: str = "RR@10"
+    patience: NonNegativeInt = 0          # stop after so many validations without a better best_by; 0: never
     intent: Intent | None = None
     relevant_from: PositiveInt | None = None
+
+
+class LoraConfig(StrictModel):
+    """Low-rank adapters in place of the encoder's own weights (needs the extra `lora`); merged into what is saved."""
+
+    rank: PositiveInt = 16
+    alpha: PositiveFloat = 32.0           # an adapter's output counts alpha / rank times
+    dropout: Fraction = 0.05
+    targets: tuple[str, ...] | None = None    # names of layers; none: the linear layers of attention and feed-forward
 
 
 class RankerConfig(StrictModel):
@@ -65,6 +76,7 @@ class RankerConfig(StrictModel):
     attention_dropout: Fraction = 0.0     # any other value switches off fused attention
     max_length: PositiveInt = 256         # tokens of query, doc and template together
     template: tuple[str, str] | None = None    # none: "Query:", "Document:", or the two segments of a BERT-like encoder
+    lora: LoraConfig | None = None
 
 
 class ListsConfig(StrictModel):
@@ -76,6 +88,10 @@ class ListsConfig(StrictModel):
     source: Literal["run", "judged"] = "run"    # "judged" where unjudged docs are unknown, as in shops
     found_only: bool = False              # only positives that the first stage found, as in what will be re-ranked
     skip_empty: bool = False              # leave out queries without a negative instead of stopping
+    random: Fraction = 0.0                # share of the negatives drawn from the whole collection
+    margin: float | None = None           # leave out negatives that the teacher scores above its worst positive less this margin
+    refresh_every: NonNegativeInt = 0     # optimizer steps after which the ranker orders the window anew; 0: never
+    refresh_depth: tuple[PositiveInt, PositiveInt] = (1, 20)    # ranks of that order which then give negatives
 
 
 class LossConfig(StrictModel):
@@ -86,13 +102,17 @@ class LossConfig(StrictModel):
 
 
 class OptimizerConfig(StrictModel):
-    """AdamW with one learning rate for each part of the ranker."""
+    """One learning rate for each part of the ranker, and which weights learn at all."""
 
+    name: Literal["adamw", "adafactor"] = "adamw"
     embedding_lr: NonNegativeFloat = 5e-6    # pretrained and the easiest part to damage
     encoder_lr: NonNegativeFloat = 5e-5      # pretrained
     head_lr: NonNegativeFloat = 2e-4         # starts from random weights
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.97                   # second moment looks back about 1 / (1 - beta2) = 33 steps
     weight_decay: NonNegativeFloat = 0.01    # matrices only
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0    # each layer learns at this factor of the rate of the layer above
+    freeze_embeddings: bool = False
+    freeze_layers: NonNegativeInt = 0     # so many lower layers keep their weights
 
 
 class TrainingConfig(StrictModel):
@@ -100,13 +120,21 @@ class TrainingConfig(StrictModel):
 
     steps: PositiveInt = 1000             # optimizer steps
     lists_per_step: PositiveInt = 8
-    schedule: Literal["linear", "constant"] = "linear"
+    schedule: Literal["linear", "constant", "cosine"] = "linear"
     warmup_steps: NonNegativeInt = 50     # optimizer steps
     clip: PositiveFloat = 1.0             # largest gradient norm
     token_budget: PositiveInt = 4096      # tokens of one forward pass, padding included
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     gradient_cache: bool = False          # the same gradient in the memory of one forward pass, a third slower
+    gradient_checkpointing: bool = False  # the same gradient in less memory: layers are computed again on the way back
+    compile: bool = False                 # torch.compile of the encoder: seconds to start, worth it on GPUs
+    parallel: Literal["ddp", "fsdp"] = "ddp"    # under torchrun: whole weights on each device, or shares of them
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0    # decay of a running mean of the weights, the one validated and saved
     log_every: PositiveInt = 10           # optimizer steps
+    checkpoint_every: NonNegativeInt = 200    # optimizer steps; 0: only when it is stopped
+    on_nonfinite: Literal["stop", "skip"] = "stop"    # what a loss, score or gradient that is no finite number does
+    nonfinite_limit: PositiveInt = 10     # steps to skip at most
+    track: tuple[Literal["wandb", "tensorboard"], ...] = ()    # where the ledger is copied to
     seed: int = 0
 
     @field_validator("precision", mode="before")
@@ -216,9 +244,11 @@ def _fields(path: Sequence[str]) -> list[str]:
         "train": SourceConfig,
         "validation": ValidationConfig,
         "ranker": RankerConfig,
+        "ranker.lora": LoraConfig,
         "lists": ListsConfig,
         "loss": LossConfig,
         "optimizer": OptimizerConfig,
         "training": TrainingConfig,
     }
-    return list((tables[path[0]] if path else Config).model_fields)
+    place = ".".join(part for part in path if not part.isdigit())
+    return list((tables[place] if path else Config).model_fields)

@@ -336,3 +336,14 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
 
 def test_every_pooling_is_stock_or_refused():
     assert set(POOLINGS) - set(STOCK_POOLINGS) == {"mean"}
+
+
+@pytest.mark.parametrize("name", [name for name in tiny.BUILDERS if name != "gpt2"])
+def test_layers_hold_each_trainable_weight_once_from_the_bottom_up(name, checkpoint):
+    ranker = Ranker.from_encoder(checkpoint(name))
+    layers = ranker.layers()
+    numbered = [f"layer_{number}" for number in range(3 if name == "modernbert" else 2)]
+    assert [layer for layer in layers if layer != "top"] == ["embeddings", *numbered, "head"]
+    held = [id(parameter) for parameters in layers.values() for parameter in parameters]
+    assert sorted(held) == sorted({id(parameter) for parameter in ranker.parameters() if parameter.requires_grad})
+    assert any(parameter is ranker.encoder.get_input_embeddings().weight for parameter in layers["embeddings"])

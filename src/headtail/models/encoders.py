@@ -55,8 +55,8 @@ def load_encoder(
     rates = None if dropout is None else (dropout, attention_dropout)
     encoder: PreTrainedModel = load(str(name), config, rates)
     encoder.requires_grad_(True)
-    for key, parameter in encoder.named_parameters():    # T5Gemma 2's eyes: no text passes through them
-        if any(part in key for part in ("vision_tower.", "multi_modal_projector.", "eoi_embedding")):
+    for key, parameter in encoder.named_parameters():    # T5Gemma 2's eyes and BERT's pooler: no score passes through them
+        if any(part in key for part in ("vision_tower.", "multi_modal_projector.", "eoi_embedding", "pooler.")):
             parameter.requires_grad_(False)
     return encoder
 

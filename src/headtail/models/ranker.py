@@ -227,6 +227,19 @@ class Ranker(nn.Module):
                 groups["embeddings" if id(parameter) in embeddings else "encoder"].append(parameter)
         return groups
 
+    def layers(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters by depth: embeddings, layer_0, layer_1, …, top (the last norm), head; shared ones count once.
+
+        What stands below the first layer besides the token embedding (positions, segments, their norm) counts to the
+        embeddings.
+        """
+        layers: dict[str, list[nn.Parameter]] = {"embeddings": []}
+        for name, parameter in self.encoder.named_parameters():    # gives a shared tensor once
+            if parameter.requires_grad:
+                layers.setdefault(_layer_of(name), []).append(parameter)
+        order = sorted(layers, key=lambda name: (name == "top", int(name.removeprefix("layer_")) if "layer_" in name else -1))
+        return {name: layers[name] for name in order if layers[name]} | {"head": list(self.head.parameters())}
+
     def check_can_be_saved(self) -> None:
         """Raise ModelError if the pooling has no stock counterpart: better before a training run than after it."""
         if self.pooling not in STOCK_POOLINGS:
@@ -274,6 +287,14 @@ class Ranker(nn.Module):
         model.save_pretrained(str(ranker_folder), create_model_card=False)
         save_tokenizer(self.tokenizer, ranker_folder)
         (ranker_folder / "README.md").write_text(card or "# A headtail ranker\n", encoding="utf-8")
+
+
+def _layer_of(name: str) -> str:
+    """`encoder.block.3.layer.0…` (T5), `encoder.layers.3…` (T5Gemma), `encoder.layer.3…` (BERT) -> layer_3."""
+    number = next((part for part in name.split(".") if part.isdigit()), None)
+    if number is not None:
+        return f"layer_{number}"
+    return "embeddings" if "embed" in name or name.startswith("shared.") else "top"
 
 
 class _Layout(NamedTuple):
