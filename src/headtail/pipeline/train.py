@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
+import os
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +30,20 @@ from headtail.models.ranker import Ranker
 from headtail.pipeline.search import search
 from headtail.progress import Meter, Track, clock, silent
 from headtail.records import Query, RankedList, Run, ScoredDoc, Texts
-from headtail.scoring import check_docs, score_ids
-from headtail.training.diagnostics import separation
+from headtail.scoring import ScoresPairs, check_docs, score_ids
+from headtail.training.batch import Shared, stack_lists
+from headtail.training.checkpoint import Checkpoints, staged
+from headtail.training.diagnostics import best_temperature, score_histogram, separation
 from headtail.training.ledger import Ledger
-from headtail.training.loop import TrainResult, Validation, stack_lists
+from headtail.training.loop import Hooks, Plan, TrainResult, Validation
 from headtail.training.loop import train as train_ranker
+from headtail.training.sinks import open_sinks
+from headtail.training.world import World
 
 VALIDATION_MEASURES = ("RR@10", "nDCG@5")
+HEAD = 5    # ranks whose docs are compared from one validation to the next
 FIRST_STAGE_FILE, OURS_FILE = "bm25.trec.gz", "ours.trec.gz"
+LEDGER, FINISHED = "ledger.jsonl", "finished"
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,9 @@ def train(
 ) -> tuple[Path, TrainResult | None]:
     """Train a ranker; its run folder, and how it ended (None where a finished run of the same config stood there).
 
+    A run of the same config that was stopped goes on from its newest whole checkpoint, and ends as if it had never been
+    stopped. Under torchrun every process calls this, and the first one writes.
+
     Args:
         config: a Config, or a TOML file to which the `key=value` of `sets` are applied.
         overwrite: begin anew where a run of that name exists.
@@ -65,23 +78,26 @@ def train(
     settings = config if isinstance(config, Config) else load_config(config, sets)
     _check_settings(settings)
     loss_fn = functools.partial(check_loss(settings.loss.name, settings.loss.options), **settings.loss.options)
-    folder = settings.folder
-    if finished(settings) and not overwrite:
-        return folder, None
-    _check_free(settings, overwrite)
+    with World.join(settings.training.parallel, default_device()) as world:
+        if world.share(_stands(settings, overwrite) if world.first else None):
+            return settings.folder, None
+        with world.first_alone():    # what is read for the first time leaves a cache
+            lists, dev = training_lists(settings, track), dev_split(settings, track)
+        ranker = build_ranker(settings)
+        if world.first:
+            _begin(settings, overwrite)
+        world.wait()
+        return settings.folder, _Run(settings, ranker, lists, dev, loss_fn, world, show and world.first).train()
 
-    lists, dev = training_lists(settings, track), dev_split(settings, track)
-    ranker = build_ranker(settings)
-    ranker.check_can_be_saved()
-    _begin(settings)
-    result = _train(settings, ranker, lists, dev, loss_fn, show)
-    best = Ranker.from_pretrained(folder / "model").to(default_device())
-    write_run(dev.run.renamed("bm25"), folder / "dev" / FIRST_STAGE_FILE)
-    write_run(rescore(best, dev, settings)[0], folder / "dev" / OURS_FILE)
-    if not result.interrupted:
-        with atomic_writer(folder / "finished") as out:
-            out.write(f"step {result.best_step or result.steps}\n")
-    return folder, result
+
+def _stands(settings: Config, overwrite: bool) -> bool:
+    """Whether this very run is finished; an error if the folder holds anything that it would damage."""
+    if overwrite:
+        return False
+    if not finished(settings):
+        _check_free(settings)
+        return False
+    return True
 
 
 def _check_settings(settings: Config) -> None:
@@ -107,25 +123,44 @@ def _check_teachers(settings: Config) -> None:
 
 def finished(settings: Config) -> bool:
     """Whether the run folder holds a finished run of this very config."""
-    folder = settings.folder
-    same = (folder / "config.toml").is_file() and (folder / "config.toml").read_text(encoding="utf-8") == to_toml(settings)
-    return same and (folder / "finished").is_file() and (folder / "model").is_dir()
+    return begun(settings) and (settings.folder / FINISHED).is_file() and (settings.folder / "model").is_dir()
 
 
-def _check_free(settings: Config, overwrite: bool) -> None:
+def begun(settings: Config) -> bool:
+    """Whether the run folder holds a run of this config, but for settings that change no result."""
+    path = settings.folder / "config.toml"
+    if not path.is_file():
+        return False
+    try:
+        return result_settings(load_config(path)) == result_settings(settings)
+    except ConfigError:    # of another version
+        return False
+
+
+def result_settings(settings: Config) -> dict[str, Any]:
+    """A config without what may change between two parts of a run: devices, saving, copies of the ledger."""
+    tree = settings.model_dump()
+    for name in ("parallel", "checkpoint_every", "on_nonfinite", "nonfinite_limit", "track", "gradient_checkpointing", "compile"):
+        del tree["training"][name]
+    return tree
+
+
+def _check_free(settings: Config) -> None:
     folder = settings.folder
     taken = [name for name in ("config.toml", "model", "ledger.jsonl") if (folder / name).exists()]
-    if taken and not overwrite:
-        state = "another config" if (folder / "finished").exists() else "a run that did not finish"
-        if "config.toml" not in taken:
-            state = f"{' and '.join(taken)} of no run"
+    if taken and not begun(settings):
+        state = "a run of another config" if "config.toml" in taken else f"{' and '.join(taken)} of no run"
         raise ConfigError(f"{folder} holds {state}; pass --overwrite to begin anew, or another name: --set name={settings.name}-2")
 
 
-def _begin(settings: Config) -> None:
+def _begin(settings: Config, overwrite: bool) -> None:
+    """The folder as a run finds it: what an older one left is removed, unless this is that run going on."""
     folder = settings.folder
-    for name in ("finished", "ledger.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+    if overwrite:    # its config last, so that a kill in between leaves a run that can go on
+        for name in (FINISHED, LEDGER):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("checkpoints", "mined"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     with atomic_writer(folder / "config.toml") as out:
         out.write(to_toml(settings))
 
@@ -209,7 +244,7 @@ def first_by_hash(
     return {query_id: queries[query_id] for query_id in chosen}
 
 
-def rescore(ranker: Ranker, dev: DevSplit, settings: Config) -> tuple[Run, dict[tuple[str, str], float]]:
+def rescore(ranker: ScoresPairs, dev: DevSplit, settings: Config) -> tuple[Run, dict[tuple[str, str], float]]:
     """The dev run re-ranked, and every score that it and the dev lists need; each pair is scored once."""
     candidates = [(query_id, doc.doc_id) for query_id, docs in dev.run.items() for doc in docs]
     in_lists = [(ranked.query.query_id, doc.doc_id) for ranked in dev.lists for doc in ranked.docs]
@@ -221,74 +256,169 @@ def rescore(ranker: Ranker, dev: DevSplit, settings: Config) -> tuple[Run, dict[
     return Run(rankings, settings.name), scores
 
 
-def validation(ranker: Ranker, dev: DevSplit, settings: Config, loss_fn: Any) -> Validation:
-    """Measures of the re-ranked dev split, with loss and separation on its lists."""
+def validation(ranker: ScoresPairs, dev: DevSplit, settings: Config, loss_fn: Any) -> Validation:
+    """Measures of the re-ranked dev split, with loss, temperature and separation on its lists."""
     run, scores = rescore(ranker, dev, settings)
     names = tuple(dict.fromkeys((*VALIDATION_MEASURES, settings.validation.best_by)))
     means = evaluate_run(run, dev.qrels, names, relevant_from=dev.relevant_from).by_intent(dev.intents)
-    macro = means["macro"]
-    figures = dict(zip(names, macro.values(), strict=True))
+    figures = dict(zip(names, means["macro"].values(), strict=True))
     if len({dev.intents[query_id] for query_id in dev.queries}) > 1:
         figures |= {f"{intent} {name}": value for intent, row in means.items() if intent != "macro" for name, value in row.items()}
     labels, mask, more = stack_lists(dev.lists)
     listed = torch.zeros_like(labels)    # [B, L]
     listed[mask] = torch.tensor([scores[r.query.query_id, doc.doc_id] for r in dev.lists for doc in r.docs])
-    untaught = takes_teacher(settings.loss.name) and not more
-    with torch.random.fork_rng(devices=[]):    # ties in the same order at each validation, and training draws as if there was none
-        torch.default_generator.manual_seed(0)    # the CPU's: torch.manual_seed would reset a GPU's too
-        loss = float("nan") if untaught else loss_fn(listed, labels, mask, **more).item()
-    return Validation(figures, loss, separation(listed, labels, mask)["separation"])
+    told: dict[str, Any] = {**separation(listed, labels, mask), "tie_rate": run.tied_share()}
+    told["histogram"] = score_histogram(listed, labels, mask)
+    loss = float("nan")
+    if more or not takes_teacher(settings.loss.name):
+        with torch.random.fork_rng(devices=[]):    # ties in the same order at each validation, and training draws as if there was none
+            torch.default_generator.manual_seed(0)    # the CPU's: torch.manual_seed would reset a GPU's too
+            loss = loss_fn(listed, labels, mask, **more).item()
+            told["temperature"], told["loss_tempered"] = best_temperature(loss_fn, listed, labels, mask, **more)
+    heads = {query_id: [doc.doc_id for doc in docs[:HEAD]] for query_id, docs in run.items()}
+    return Validation(figures, loss, told, heads)
 
 
-def _train(
-    settings: Config, ranker: Ranker, lists: MixedLists, dev: DevSplit, loss_fn: Any, show: bool
-) -> TrainResult:
-    folder, options = settings.folder, settings.training
-    ledger = Ledger(folder / "ledger.jsonl")
-    facts = {"lists": len(lists), "queries_without_positive": lists.without_positive}
-    ledger.write("start", 0, name=settings.name, **facts, device=str(ranker.device), threads=torch.get_num_threads())
+@dataclass(frozen=True)
+class _Run:
+    """A config turned into what the loop takes, and what is left when it ends."""
 
-    def save_best(step: int, found: Validation | None) -> None:
-        ranker.save(folder / "model", card=model_card(settings, step, found))
+    settings: Config
+    ranker: Ranker
+    lists: MixedLists
+    dev: DevSplit
+    loss_fn: Any
+    world: World
+    show: bool
 
-    with Meter(f"training {settings.name}", options.steps) as meter:
+    def train(self) -> TrainResult:
+        """From the first step, or the last one saved, to the end."""
+        settings, folder = self.settings, self.settings.folder
+        checkpoints = Checkpoints(folder / "checkpoints")
+        with contextlib.ExitStack() as stack:
+            meter = stack.enter_context(Meter(f"training {settings.name}", settings.training.steps))
+            ledger = self._ledger(stack) if self.world.first else None
+            hooks = self._hooks(checkpoints, meter)
+            result = train_ranker(
+                self.ranker,
+                self.lists.stream,
+                self.loss_fn,
+                plan(settings, self.ranker.device),
+                optimizer=optimizer_options(settings),
+                hooks=hooks,
+                ledger=ledger,
+                checkpoints=checkpoints,
+                world=self.world,
+            )
+            if ledger is not None:
+                told = {"seconds": result.seconds, "stopped_by": result.stopped_by, "best_step": result.best_step}
+                ledger.write("end", result.steps, interrupted=result.interrupted, **told)
+        if self.world.first:
+            self._leave(result, checkpoints)
+        self.world.wait()
+        return result
 
-        def on_step(now: dict[str, float]) -> None:
-            if show:
+    def _ledger(self, stack: contextlib.ExitStack) -> Ledger:
+        """The ledger with its copies; a run that begins has a first line of its own."""
+        settings, options = self.settings, self.settings.training
+        sinks = open_sinks(options.track, settings.folder, run_name=settings.name, config=settings.model_dump(mode="json"), say=say)
+        stack.callback(sinks.close)
+        ledger = Ledger(settings.folder / LEDGER, copy=sinks.write)
+        if not Checkpoints(settings.folder / "checkpoints").steps():    # killed before its first save: from the start
+            ledger.cut(0)
+            facts = {"lists": len(self.lists), "queries_without_positive": self.lists.without_positive}
+            plan = {"steps": options.steps, "lists_per_step": options.lists_per_step, "best_by": settings.validation.best_by}
+            machine = {"device": str(self.ranker.device), "threads": torch.get_num_threads(), "processes": self.world.size}
+            ledger.write("start", 0, name=settings.name, **plan, **facts, **machine)
+        return ledger
+
+    def _hooks(self, checkpoints: Checkpoints, meter: Meter) -> Hooks:
+        settings, world = self.settings, self.world
+        scorer = Shared(self.ranker, world)
+
+        def save_best(step: int, measures: Mapping[str, float]) -> None:
+            whole = world.whole(self.ranker)
+            if world.first:
+                checkpoints.save_best(step, lambda folder: whole.save(folder, card=model_card(settings, step, measures)))
+
+        def on_step(now: Mapping[str, float]) -> None:
+            if self.show:
+                meter.done = int(now["step"]) - 1
                 rate = f"{now['lists_per_second']:.1f} lists/s"
                 meter.advance(1, f"loss {now['loss']:.3f}  separation {now['separation']:.2f}  {rate}")
 
-        result = train_ranker(
-            ranker,
-            lists.stream(),
-            loss_fn,
-            steps=options.steps,
-            lists_per_step=options.lists_per_step,
-            schedule=options.schedule,
-            warmup_steps=options.warmup_steps,
-            clip=options.clip,
-            token_budget=options.token_budget,
-            dtype=body_dtype(options.precision, ranker.device),
-            gradient_cache=options.gradient_cache,
-            optimizer=settings.optimizer.model_dump(),
-            ledger=ledger,
-            log_every=options.log_every,
-            validate=lambda: validation(ranker, dev, settings, loss_fn),
-            validate_every=settings.validation.every,
-            best_by=settings.validation.best_by,
+        return Hooks(
+            validate=lambda: validation(scorer, self.dev, settings, self.loss_fn),
             save_best=save_best,
             loss_parts=functools.partial(parts_of(settings.loss.name), **settings.loss.options),
+            refresh=lambda made_at, now: refresh(settings, self.lists, scorer, world, made_at, now),
             on_step=on_step,
-            seed=options.seed,
+            say=say if self.world.first else lambda line: None,
         )
-    ledger.write("end", result.steps, seconds=result.seconds, interrupted=result.interrupted, best_step=result.best_step)
-    return result
+
+    def _leave(self, result: TrainResult, checkpoints: Checkpoints) -> None:
+        """The best ranker as `model/`, and at the end its ranking of the dev split beside the first stage's."""
+        settings, folder = self.settings, self.settings.folder
+        step = result.best_step or result.steps
+        if result.interrupted and step not in checkpoints.steps("best"):
+            return
+        publish(checkpoints.best(step), folder / "model")
+        if result.interrupted:
+            return
+        best = Ranker.from_pretrained(folder / "model").to(default_device())
+        write_run(self.dev.run.renamed("bm25"), folder / "dev" / FIRST_STAGE_FILE)
+        write_run(rescore(best, self.dev, settings)[0], folder / "dev" / OURS_FILE)
+        with atomic_writer(folder / FINISHED) as out:
+            out.write(f"step {step}\n")
 
 
-def model_card(settings: Config, step: int, found: Validation | None) -> str:
+def plan(settings: Config, device: torch.device) -> Plan:
+    """The numbers of the loop."""
+    options, validated = settings.training, settings.validation
+    same = ("steps", "lists_per_step", "schedule", "warmup_steps", "clip", "token_budget", "gradient_cache", "ema", "log_every")
+    same += ("checkpoint_every", "on_nonfinite", "nonfinite_limit", "seed")
+    return Plan(
+        **{name: getattr(options, name) for name in same},
+        dtype=body_dtype(options.precision, device),
+        validate_every=validated.every,
+        best_by=validated.best_by,
+        patience=validated.patience,
+        refresh_every=settings.lists.refresh_every,
+    )
+
+
+def optimizer_options(settings: Config) -> dict[str, Any]:
+    """Keyword arguments of `build_optimizer`."""
+    return settings.optimizer.model_dump(exclude={"freeze_embeddings", "freeze_layers"})
+
+
+def refresh(settings: Config, lists: MixedLists, scorer: Shared, world: World, made_at: int, now: int) -> None:
+    """Negatives of the ranker as it was after step `made_at`: made now, or read where an earlier part of the run left them."""
+    raise NotImplementedError
+
+
+def publish(saved: Path, model: Path) -> None:
+    """Have `model/` hold a saved ranker: linked file by file where the disk can, so that it takes no room twice."""
+    with staged(model) as work:
+        shutil.copytree(saved, work, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:    # another disk, or one that has no links
+        shutil.copy2(source, target)
+
+
+def say(line: str) -> None:
+    """On stderr, below a progress line."""
+    print(f"\n{line}", file=sys.stderr, flush=True)
+
+
+def model_card(settings: Config, step: int, measures: Mapping[str, float]) -> str:
     """The README.md of the saved folder."""
     sources = "; ".join(source.told() for source in settings.train)
-    figures = "not validated" if found is None else ", ".join(f"{name} {value:.3f}" for name, value in found.measures.items())
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in measures.items()) or "not validated"
     encoder = Path(settings.ranker.encoder).name
     return f"""---
 library_name: sentence-transformers
@@ -315,8 +445,10 @@ The same with `headtail.Ranker.from_pretrained(...)`. Settings: the run's config
 
 def summary(result: TrainResult) -> str:
     """One line on how training ended."""
-    state = "interrupted" if result.interrupted else "trained"
+    how = f"stopped by {result.stopped_by} after" if result.stopped_by else "trained"
+    since = "" if result.resumed_from is None else f" (going on from step {result.resumed_from})"
     best = "" if result.best is None else f"; best at step {result.best_step}: " + ", ".join(
-        f"{name} {value:.3f}" for name, value in result.best.measures.items()
+        f"{name} {value:.3f}" for name, value in result.best.items()
     )
-    return f"{state} {result.steps} steps in {clock(result.seconds)}{best}"
+    skipped = f"; {result.skipped} steps skipped" if result.skipped else ""
+    return f"{how} {result.steps} steps{since} in {clock(result.seconds)}{best}{skipped}"
