@@ -38,6 +38,7 @@ class Scorer(Protocol):
     def device(self) -> torch.device: ...
     def __call__(self, **inputs: Tensor) -> Tensor: ...
     def parts(self) -> dict[str, list[nn.Parameter]]: ...
+    def layers(self) -> dict[str, list[nn.Parameter]]: ...
     def train(self, mode: bool = True) -> Any: ...
 
 
@@ -117,7 +118,7 @@ def train(
     token_budget: int = 4096,
     dtype: torch.dtype = torch.float32,
     gradient_cache: bool = False,
-    optimizer: Mapping[str, float] | None = None,
+    optimizer: Mapping[str, Any] | None = None,
     ledger: Ledger | None = None,
     log_every: int = 10,
     validate: Callable[[], Validation] | None = None,
@@ -153,7 +154,7 @@ def train(
         TrainingError: the loss is NaN or infinite, or `best_by` is none of the measures that `validate` gives.
     """
     torch.manual_seed(seed)
-    adam = build_optimizer(ranker.parts(), **(optimizer or {}))
+    adam = build_optimizer(ranker, **(optimizer or {}))
     factor = SCHEDULES[schedule]
     rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: factor(step, steps=steps, warmup=warmup_steps))
     parameters = [parameter for group in adam.param_groups for parameter in group["params"]]
