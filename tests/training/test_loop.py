@@ -19,8 +19,6 @@ from headtail.training.diagnostics import separation
 from headtail.training.gradient_cache import cached_backward, joint_backward
 from headtail.training.ledger import Ledger, read_ledger
 from headtail.training.loop import Validation, build_batch, stack_lists, train
-from headtail.training.optimizer import build_optimizer
-from headtail.training.schedule import constant, linear
 
 
 @pytest.fixture(scope="module")
@@ -255,19 +253,6 @@ def test_each_part_has_its_own_learning_rate(ranker):
         for name, members in ranker.parts().items()
     }
     assert moved == {"embeddings": False, "encoder": True, "head": True}
-
-
-def test_norms_and_biases_are_not_decayed(ranker):
-    groups = build_optimizer(ranker.parts(), weight_decay=0.1).param_groups
-    for group in groups:
-        assert all((p.ndim >= 2) == (group["weight_decay"] == 0.1) for p in group["params"])
-    assert sum(len(group["params"]) for group in groups) == sum(map(len, ranker.parts().values()))
-    assert {group["betas"] for group in groups} == {(0.9, 0.97)}
-
-
-def test_schedules_by_hand():
-    assert [linear(step, steps=6, warmup=2) for step in range(7)] == pytest.approx([1 / 3, 2 / 3, 1, 0.75, 0.5, 0.25, 0])
-    assert [constant(step, steps=6, warmup=2) for step in range(5)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1])
 
 
 def test_separation_by_hand():
