@@ -15,7 +15,6 @@ from headtail.errors import TrainingError
 from headtail.losses import LOSSES, parts_of, takes_teacher
 from headtail.models.ranker import Ranker
 from headtail.records import Doc, Query, RankedList
-from headtail.training.diagnostics import separation
 from headtail.training.gradient_cache import cached_backward, joint_backward
 from headtail.training.ledger import Ledger, read_ledger
 from headtail.training.loop import Validation, build_batch, stack_lists, train
@@ -268,14 +267,6 @@ def test_norms_and_biases_are_not_decayed(ranker):
 def test_schedules_by_hand():
     assert [linear(step, steps=6, warmup=2) for step in range(7)] == pytest.approx([1 / 3, 2 / 3, 1, 0.75, 0.5, 0.25, 0])
     assert [constant(step, steps=6, warmup=2) for step in range(5)] == pytest.approx([1 / 3, 2 / 3, 1, 1, 1])
-
-
-def test_separation_by_hand():
-    scores = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 9.0]])
-    labels = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])    # the second list has nothing relevant
-    mask = torch.tensor([[True, True, True], [True, True, False]])
-    assert separation(scores, labels, mask) == {"separation": 1.5, "wrong_pairs": 0.0}
-    assert math.isnan(separation(scores[1:], labels[1:], mask[1:])["separation"])
 
 
 def test_the_ledger_keeps_lines_writes_nan_as_null_and_forgives_a_cut_last_line(tmp_path):
