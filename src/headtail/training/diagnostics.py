@@ -1,6 +1,6 @@
 """What a log line tells besides the loss: functions from tensors to named numbers.
 
-Each waits for the device once. Where there is nothing to measure the number is NaN, which the ledger writes as null.
+Where there is nothing to measure the number is NaN, which the ledger writes as null.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+
+from headtail.losses.pairs import Pairs
 
 NAN = float("nan")
 GRADIENT_RANKS = {"gradient_1_5": (1, 5), "gradient_6_20": (6, 20), "gradient_21_up": (21, None)}    # both ends count
@@ -32,11 +34,10 @@ def separation(scores: Tensor, labels: Tensor, mask: Tensor) -> dict[str, float]
         d_prime: see `d_prime`.
     """
     scores = scores.detach().masked_fill(~mask, 0.0).float()
-    better = (labels[:, :, None] > labels[:, None, :]) & mask[:, :, None] & mask[:, None, :]    # [B, L, L]
-    margins = scores[:, :, None] - scores[:, None, :]                                           # [B, L, L]
-    counts = better.sum((1, 2))                                                                 # [B]
-    apart = (margins * better).sum((1, 2)) / counts                                             # NaN where there is no pair
-    wrong = ((margins <= 0) & better).sum((1, 2)) / counts
+    pairs = Pairs.better(labels, mask)
+    margins, counts = pairs.margins(scores), pairs.weights.sum((1, 2))    # [B, M, L], [B]
+    apart = (margins * pairs.weights).sum((1, 2)) / counts                # [B], NaN where there is no pair
+    wrong = ((margins <= 0) * pairs.weights).sum((1, 2)) / counts
     told = torch.stack([apart.nanmean(), wrong.nanmean(), d_prime(scores, labels, mask)])
     return dict(zip(("separation", "wrong_pairs", "d_prime"), told.tolist(), strict=True))
 
@@ -87,8 +88,7 @@ def score_histogram(scores: Tensor, labels: Tensor, mask: Tensor, bins: int = 20
     scores = scores.detach().float()
     if not real.any():
         return {"edges": [], "positives": [], "negatives": []}
-    low, high = torch.aminmax(scores[real])
-    low, high = low.item(), high.item()
+    low, high = torch.stack(torch.aminmax(scores[real])).tolist()
     if low == high:
         room = max(0.5, abs(low) * 1e-3)    # one score for all docs: a bin around it
         low, high = low - room, high + room
