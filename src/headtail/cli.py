@@ -194,19 +194,28 @@ def train(
     config: Annotated[Path, typer.Argument(help="TOML file; configs/ holds some")],
     sets: Sets = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew where a run of that name stands")] = False,
+    on_nonfinite: Annotated[str | None, typer.Option("--on-nonfinite", help="stop, or skip a step that gives NaN")] = None,
 ) -> None:
-    """headtail train configs/squad_hybrid.toml --set training.steps=50"""
+    """headtail train configs/squad_hybrid.toml --set training.steps=50; the same again goes on with a run that was stopped"""
     from headtail.pipeline.report import report as run_report
     from headtail.pipeline.train import summary
     from headtail.pipeline.train import train as run_train
     from headtail.progress import track
 
-    folder, result = run_train(config, sets=tuple(sets or ()), overwrite=overwrite, show=True, track=track)
+    changes = [*(sets or ()), *([f"training.on_nonfinite={on_nonfinite}"] if on_nonfinite is not None else [])]
+    folder, result = run_train(config, sets=tuple(changes), overwrite=overwrite, show=True, track=track)
+    if os.environ.get("RANK", "0") != "0":    # under torchrun the first process speaks
+        raise typer.Exit(_status(result))
     if result is None:
         typer.echo(f"{folder}: this very run is finished already; --overwrite begins anew")
         return
-    page = run_report(folder)
-    typer.echo(f"{summary(result)}\nranker: {folder / 'model'}\npage:   {page}")
+    typer.echo(summary(result))
+    if (folder / "model").is_dir():
+        typer.echo(f"ranker: {folder / 'model'}")
+    if result.interrupted:
+        typer.echo("saved; the same command goes on from there")
+        raise typer.Exit(_status(result))
+    typer.echo(f"page:   {run_report(folder)}")
 
 
 @app.command(rich_help_panel=RUNS)
@@ -261,6 +270,11 @@ def demo(
     made = run_demo(encoder, seed=seed, steps=steps, runs_folder=runs_folder, say=say, track=track, show=True)
     print_table(made.table)
     typer.echo(f"ranker: {made.model}\npage:   {made.page}")
+
+
+def _status(result: Any) -> int:
+    """Exit status of a training run: that of a process which the signal had ended."""
+    return {"Ctrl-C": 130, "SIGTERM": 143}.get(result.stopped_by, 0) if result is not None else 0
 
 
 def _say_written(run: Any, output: Path) -> None:

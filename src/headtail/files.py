@@ -166,8 +166,8 @@ def sync(path: Path) -> None:
 
 def _manifest_bytes(files: Mapping[str, Any]) -> bytes:
     """One form and its own hash, so that a change anywhere in the manifest shows as well."""
-    body = json.dumps(files, sort_keys=True)
-    return (json.dumps({"files": files, "sha256": hashlib.sha256(body.encode()).hexdigest()}, sort_keys=True, indent=1) + "\n").encode()
+    own = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({"files": files, "sha256": own}, sort_keys=True, indent=1) + "\n").encode()
 
 
 def _sha256(path: Path) -> str:

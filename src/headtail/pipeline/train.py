@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import os
@@ -167,7 +168,7 @@ def _begin(settings: Config, overwrite: bool) -> None:
 
 def build_ranker(settings: Config) -> Ranker:
     """The ranker to be trained, on the accelerator there is."""
-    options = settings.ranker.model_dump(exclude={"encoder"})
+    options = settings.ranker.model_dump(exclude={"encoder", "lora"})
     encoder = resolve_name(settings.ranker.encoder)
     return Ranker.from_encoder(encoder, seed=settings.training.seed, **options).to(default_device())
 
@@ -271,7 +272,7 @@ def validation(ranker: ScoresPairs, dev: DevSplit, settings: Config, loss_fn: An
     told["histogram"] = score_histogram(listed, labels, mask)
     loss = float("nan")
     if more or not takes_teacher(settings.loss.name):
-        with torch.random.fork_rng(devices=[]):    # ties in the same order at each validation, and training draws as if there was none
+        with torch.random.fork_rng(devices=[]):    # ties in the same order at each validation
             torch.default_generator.manual_seed(0)    # the CPU's: torch.manual_seed would reset a GPU's too
             loss = loss_fn(listed, labels, mask, **more).item()
             told["temperature"], told["loss_tempered"] = best_temperature(loss_fn, listed, labels, mask, **more)
@@ -375,10 +376,9 @@ class _Run:
 def plan(settings: Config, device: torch.device) -> Plan:
     """The numbers of the loop."""
     options, validated = settings.training, settings.validation
-    same = ("steps", "lists_per_step", "schedule", "warmup_steps", "clip", "token_budget", "gradient_cache", "ema", "log_every")
-    same += ("checkpoint_every", "on_nonfinite", "nonfinite_limit", "seed")
+    same = {name: value for name, value in options if name in {field.name for field in dataclasses.fields(Plan)}}
     return Plan(
-        **{name: getattr(options, name) for name in same},
+        **same,
         dtype=body_dtype(options.precision, device),
         validate_every=validated.every,
         best_by=validated.best_by,

@@ -6,7 +6,6 @@ Same ledger, same bytes. Figures are built without pyplot, so no display and no 
 from __future__ import annotations
 
 import io
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,16 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from headtail.report.tables import ir_number, one_line
-
-Point = tuple[float, float]
-Ledger = Sequence[Mapping[str, Any]]
+from headtail.training.curves import Point, Records, best_step, dev_measures, finite, series, smooth
 
 INK, GRID = "#55585e", "#d8d8d2"
 TRAIN, VALIDATION = "#0072b2", "#c44f00"
 MEASURES = ("#00785a", "#9c4a84", "#2f6bd0", "#8a6d00", "#b0343c", "#4d6b7a")    # told apart by the colour-blind too
 SIZE = (4.2, 2.9)    # inches; the page scales it
 LEFT, CHARACTER = 0.115, 0.0182    # of the figure's width: room for the axis, for one character of a label
-BAND = 0.16    # smoothing window as a share of the points
 
 RC: dict[Any, Any] = {
     "text.parse_math": False,    # a dollar sign in a name is a dollar sign
@@ -56,7 +52,7 @@ class Chart:
     reading: str
 
 
-def training_charts(ledger: Ledger, *, best_by: str | None = None) -> list[Chart]:
+def training_charts(ledger: Records, *, best_by: str | None = None) -> list[Chart]:
     """Loss, separation and dev measures by step; a chart that has nothing to show is left out.
 
     Args:
@@ -68,75 +64,7 @@ def training_charts(ledger: Ledger, *, best_by: str | None = None) -> list[Chart
     return [chart for chart in charts if chart is not None]
 
 
-def series(ledger: Ledger, kind: str, name: str) -> list[Point]:
-    """(step, value) of all records of a kind that hold a finite number under a name, by step."""
-    by_step: dict[float, float | None] = {}
-    for record in ledger:
-        step = _finite(record.get("step"))
-        if record.get("kind") == kind and step is not None and name in record:
-            by_step[step] = _finite(record[name])
-    return [(step, value) for step, value in sorted(by_step.items()) if value is not None]
-
-
-def dev_measures(ledger: Ledger) -> dict[str, list[Point]]:
-    """Dev measure -> its (step, value) pairs; measures inside a group are named `group measure`."""
-    flat = [
-        {"kind": "validation", "step": record.get("step"), **_flatten(record["measures"])}
-        for record in ledger
-        if record.get("kind") == "validation" and isinstance(record.get("measures"), Mapping)
-    ]
-    names = dict.fromkeys(name for record in flat for name in record if name not in ("kind", "step"))
-    found = {name: series(flat, "validation", name) for name in names}
-    return {name: points for name, points in found.items() if points}
-
-
-def best_step(ledger: Ledger, best_by: str | None = None) -> float | None:
-    """Step with the best dev measure, the earliest of equals; with no measures, the lowest validation loss."""
-    measures = dev_measures(ledger)
-    name = best_by if best_by in measures else next(iter(measures), None)
-    if name is not None:
-        return max(measures[name], key=lambda point: (point[1], -point[0]))[0]
-    losses = series(ledger, "validation", "loss")
-    return min(losses, key=lambda point: (point[1], point[0]))[0] if losses else None
-
-
-def smooth(points: Sequence[Point]) -> list[Point]:
-    """A straight line fitted around each point and read off there.
-
-    It does not lag, as an exponential mean does, nor bend towards the middle at the ends, as a moving mean does.
-    """
-    half = max(1, int(len(points) * BAND / 2))
-    if len(points) < 6:
-        return list(points)
-    return [(points[i][0], _fitted(points[max(0, i - half) : i + half + 1], points[i][0])) for i in range(len(points))]
-
-
-def _fitted(near: Sequence[Point], at: float) -> float:
-    """Least squares through a few points, evaluated at a step."""
-    mean_x, mean_y = (sum(values) / len(near) for values in _xy(near))
-    spread = sum((x - mean_x) ** 2 for x, _ in near)
-    slope = sum((x - mean_x) * (y - mean_y) for x, y in near) / spread if spread else 0.0
-    return mean_y + slope * (at - mean_x)
-
-
-def _finite(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _flatten(measures: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in measures.items():
-        flat |= _flatten(value, f"{prefix}{name} ") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return flat
-
-
-def _loss_chart(ledger: Ledger, best: float | None) -> Chart | None:
+def _loss_chart(ledger: Records, best: float | None) -> Chart | None:
     train, validation = series(ledger, "train", "loss"), series(ledger, "validation", "loss")
     if not train and not validation:
         return None
@@ -144,7 +72,7 @@ def _loss_chart(ledger: Ledger, best: float | None) -> Chart | None:
     return Chart("loss", "Loss", svg, _read_loss(ledger, train, validation))
 
 
-def _separation_chart(ledger: Ledger, best: float | None) -> Chart | None:
+def _separation_chart(ledger: Records, best: float | None) -> Chart | None:
     train, validation = series(ledger, "train", "separation"), series(ledger, "validation", "separation")
     if not train and not validation:
         return None
@@ -152,7 +80,7 @@ def _separation_chart(ledger: Ledger, best: float | None) -> Chart | None:
     return Chart("separation", "Separation", svg, _read_separation(train, validation))
 
 
-def _measures_chart(ledger: Ledger, best_by: str | None, best: float | None) -> Chart | None:
+def _measures_chart(ledger: Records, best_by: str | None, best: float | None) -> Chart | None:
     measures = dev_measures(ledger)
     if not measures or best is None:
         return None
@@ -293,7 +221,7 @@ def _to_svg(figure: Figure, label: str) -> str:
     return re.sub(r"\n\s*", "\n", svg).strip()
 
 
-def _read_loss(ledger: Ledger, train: Sequence[Point], validation: Sequence[Point]) -> str:
+def _read_loss(ledger: Records, train: Sequence[Point], validation: Sequence[Point]) -> str:
     said = []
     if len(train) > 1:
         smoothed = smooth(train)
@@ -304,7 +232,7 @@ def _read_loss(ledger: Ledger, train: Sequence[Point], validation: Sequence[Poin
         said.append(f"One validation, at step {validation[0][0]:,.0f}: loss {_number(validation[0][1])}.")
     else:
         said.append("No validation was recorded.")
-    lost = sum("loss" in record and _finite(record["loss"]) is None for record in ledger)
+    lost = sum("loss" in record and finite(record["loss"]) is None for record in ledger)
     if lost:
         said.append(f"{lost:,} record{'s hold' if lost > 1 else ' holds'} no finite loss and cannot be drawn.")
     return " ".join(said)

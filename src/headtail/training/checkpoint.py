@@ -117,7 +117,7 @@ class Checkpoints:
             CheckpointError: there are checkpoints, and every one is damaged.
         """
         found = [step for step in reversed(self.steps()) if most is None or step <= most]
-        damaged = []
+        damaged: list[str] = []
         for step in found:
             try:
                 verify(self.path(step))
@@ -222,7 +222,7 @@ def _write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> str:
     def pieces() -> Iterator[bytes | memoryview]:
         yield struct.pack("<Q", len(text)) + text
         for tensor in tensors.values():
-            yield memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            yield tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
     return _write_file(path, pieces())
 

@@ -64,7 +64,7 @@ def backward(
     check("loss", loss)
     (gradient,) = torch.autograd.grad(loss, leaf, materialize_grads=True)
     check("gradient of a score", gradient)
-    own = world.own(gradient * world.size).split([len(part) for part in scores])    # the mean over processes becomes a sum
+    own = torch.split(world.own(gradient * world.size), [len(part) for part in scores])    # the mean over processes becomes a sum
     if not cached:
         torch.autograd.backward(scores, own)
     else:

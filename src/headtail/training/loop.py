@@ -215,7 +215,7 @@ class Training:
             self.ledger.cut(self.progress.ledger)
         for line in found.passed_over:
             self._warn(f"passed over a checkpoint: {line}")
-        self._write("resume", devices=self.world.size)
+        self._write("resume", {"processes": self.world.size})
         if self.plan.refresh_every and self.progress.step >= self.plan.refresh_every:
             self._refresh(self.progress.step - self.progress.step % self.plan.refresh_every)
         return self.progress.step
@@ -252,9 +252,9 @@ class Training:
         self._set_rates()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        self.progress.step += 1
         if self.ema is not None:
             self.ema.update(self.progress.step)
-        self.progress.step += 1
         self._count(batch, found, told, time.monotonic() - started)
 
     def next_batch(self) -> ListBatch:
@@ -331,12 +331,12 @@ class Training:
     def _skip_or_stop(self, error: NotFiniteError) -> None:
         step, progress = self.progress.step + 1, self.progress
         if self.plan.on_nonfinite == "stop" or progress.skipped >= self.plan.nonfinite_limit:
-            self._write("not_finite", step=step, text=str(error), lists=error.lists)
+            self._write("not_finite", {"text": str(error), "lists": error.lists}, step=step)
             self.save()
             many = f" after {progress.skipped} steps that were skipped" if progress.skipped else ""
             raise NotFiniteError(f"step {step}{many}: {error}; the weights are those before it", error.lists) from error
         progress.step, progress.skipped = step, progress.skipped + 1
-        self._write("skipped", text=str(error), lists=error.lists)
+        self._write("skipped", {"text": str(error), "lists": error.lists})
         self.hooks.say(f"step {step} skipped: {error}")
 
     def _refresh(self, made_at: int) -> None:
@@ -351,12 +351,13 @@ class Training:
         progress = self.progress
         if not self._logs(progress.step) or not progress.window:
             return
-        (parts, layer_rates), norms, more = rates(self.optimizer), self.gradient_norms, {}
+        (parts, layer_rates), norms = rates(self.optimizer), self.gradient_norms
+        more: dict[str, Any] = {}
         if self.seen is not None:
             batch, scores = self.seen
             more = {**part_norms(norms), "histogram": score_histogram(scores, batch.labels, batch.mask)}
         layers = layer_rows(("lr", layer_rates), ("norm", norms), ("drift", self.drift.measure()))
-        self._write("train", **means(progress.window), **parts, **more, layers=layers)
+        self._write("train", {**means(progress.window), **parts, **more, "layers": layers})
         progress.window = []
 
     def validate(self) -> None:
@@ -383,14 +384,15 @@ class Training:
         gap = found.loss - total / count if count else float("nan")
         turnover = head_turnover(progress.heads, found.heads)
         progress.heads, progress.train_loss = dict(found.heads), [0.0, 0.0]
-        self._write("validation", loss=found.loss, gap=gap, turnover=turnover, **found.told, measures=dict(found.measures))
+        told = {"loss": found.loss, "gap": gap, "turnover": turnover, **found.told, "measures": dict(found.measures)}
+        self._write("validation", told)
         if self.ledger is None:
             return
         records = read_ledger(self.ledger.path)
         known = {(record["about"], record["since"]) for record in records if record["kind"] == "advice"}
         for advice in advise(records):
             if (advice.kind, advice.step) not in known:
-                self._write("advice", about=advice.kind, since=advice.step, text=advice.text)
+                self._write("advice", {"about": advice.kind, "since": advice.step, "text": advice.text})
                 self.hooks.say(advice.text)
 
     def _as_saved(self) -> AbstractContextManager[object]:
@@ -446,10 +448,10 @@ class Training:
         )
 
     def _warn(self, text: str) -> None:
-        self._write("warning", text=text)
+        self._write("warning", {"text": text})
         self.hooks.say(text)
 
-    def _write(self, kind: str, *, step: int | None = None, **values: Any) -> None:
+    def _write(self, kind: str, values: Mapping[str, Any], *, step: int | None = None) -> None:
         if self.ledger is not None:
             self.ledger.write(kind, self.progress.step if step is None else step, **values)
 

@@ -83,8 +83,8 @@ def restore(
         name, _, what = key.rpartition("/")
         kept.setdefault(places[name], {})[what] = _like(tensor, parameters[places[name]])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
-    if ema is not None:
-        ema.load(tensors["ema"])
+    for name, mean in (ema.state() if ema is not None else {}).items():
+        copy_into(mean, tensors["ema"][name])
 
 
 def _like(whole: Tensor, parameter: Tensor) -> Tensor:

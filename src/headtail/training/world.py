@@ -151,17 +151,12 @@ class World:
 
 def full(tensor: Tensor) -> Tensor:
     """The whole of a tensor of which each process holds a share; every process has to ask."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor    # type: ignore[no-any-return]
-
-
-def local(tensor: Tensor) -> Tensor:
-    """The share of this process."""
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor    # type: ignore[no-any-return]
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def copy_into(target: Tensor, whole: Tensor) -> None:
     """Write a whole tensor into a plain or a shared one, in place."""
-    if hasattr(target, "device_mesh"):
+    if hasattr(target, "device_mesh") and hasattr(target, "placements"):
         from torch.distributed.tensor import distribute_tensor
 
         whole = distribute_tensor(whole.to(target.device), target.device_mesh, target.placements)
@@ -175,11 +170,12 @@ def _fully_shard(ranker: nn.Module) -> nn.Module:
 
     for layer in _layers(ranker):
         fully_shard(layer)
-    return fully_shard(ranker)
+    fully_shard(ranker)
+    return ranker
 
 
 def _layers(ranker: nn.Module) -> list[nn.Module]:
     """The members of the longest list of modules: the encoder's layers."""
-    lists = [module for module in ranker.modules() if isinstance(module, nn.ModuleList)]
-    return list(max(lists, key=len, default=nn.ModuleList()))
+    lists = [list(module) for module in ranker.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=len, default=[])
 
