@@ -12,7 +12,7 @@ from tests.models.test_levers import gradients, trainable
 
 from headtail.errors import ModelError
 from headtail.models.encoders import embeddings_of
-from headtail.models.lora import add_lora, has_adapters, merge_adapters
+from headtail.models.lora import _targets, add_lora, has_adapters, merge_adapters
 from headtail.models.ranker import Ranker
 
 pytest.importorskip("peft")
@@ -126,6 +126,12 @@ def test_frozen_layers_get_no_adapters(checkpoint):
     ranker.freeze(layers=1)
     add_lora(ranker, rank=2)
     assert list(ranker.layers()) == ["layer_1", "head"]
+
+
+def test_a_projection_between_embedding_and_layers_is_not_adapted():
+    """ELECTRA's small model has one."""
+    layers = torch.nn.ModuleList([torch.nn.ModuleDict({"query": torch.nn.Linear(4, 4)})])
+    assert _targets(torch.nn.ModuleDict({"embeddings_project": torch.nn.Linear(2, 4), "layer": layers}), None) == ["layer.0.query"]
 
 
 def test_layers_can_be_chosen_by_name(checkpoint):

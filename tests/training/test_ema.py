@@ -96,6 +96,8 @@ def test_a_mean_of_other_weights_and_a_decay_out_of_range_are_one_line(weights):
         ema.load({"a": torch.zeros(2)})
     with pytest.raises(TrainingError, match=r"2 tensors differ \(a"):
         ema.load({"a": torch.zeros(3), "b": torch.zeros(1, 1), "c": torch.zeros(1)})
+    with pytest.raises(TrainingError, match=r"1 tensors differ \(a"):
+        ema.load({"a": torch.zeros(1), "b": torch.zeros(1, 1)})    # which torch would spread over both
     for decay in (1.0, -0.1):
         with pytest.raises(ConfigError, match="expected a decay from 0 to below 1"):
             Ema(weights, decay=decay)

@@ -282,8 +282,8 @@ class Ranker(nn.Module):
     def compile_encoder(self, *, backend: str = "inductor") -> None:
         """torch.compile of the encoder in place, for any number of pairs and tokens: names in the state dict stay as they are.
 
-        The first pass in each mode compiles, which takes seconds to minutes; copies, such as `score` makes in bf16, are not compiled.
-        On a CPU "inductor" needs a C++ compiler.
+        The first pass in each mode compiles, which takes seconds to minutes; copies, such as `score` makes in bf16, are not
+        compiled. On a CPU "inductor" needs a C++ compiler.
         """
         self.encoder.compile(dynamic=True, backend=backend)
 
