@@ -114,6 +114,17 @@ def test_the_trainable_weights_go_through_a_file_into_a_ranker_built_again(check
     assert score(one).tolist() == score(two).tolist()
 
 
+@pytest.mark.parametrize("name", ["t5", "t5gemma", "t5gemma2", "bert"])
+def test_gradient_checkpointing_gives_adapters_the_same_gradient(name, checkpoint):
+    """Their layers' input needs none, which is where reentrant checkpointing would go silent."""
+    plain, thrifty = adapted(checkpoint(name)).train(), adapted(checkpoint(name)).train()
+    thrifty.checkpoint_gradients()
+    expected, found = gradients(plain), gradients(thrifty)
+    assert found.keys() == expected.keys() == trainable(plain)
+    for key, gradient in expected.items():
+        torch.testing.assert_close(found[key], gradient, rtol=1e-5, atol=1e-6, msg=key)
+
+
 def test_a_ranker_trained_with_adapters_can_be_adapted_again(checkpoint, tmp_path):
     adapted(checkpoint("t5")).save(tmp_path / "ranker")
     ranker = Ranker.from_encoder(tmp_path / "ranker", max_length=48).eval()
