@@ -116,7 +116,7 @@ def test_the_trainable_weights_go_through_a_file_into_a_ranker_built_again(check
 
 @pytest.mark.parametrize("name", ["t5", "t5gemma", "t5gemma2", "bert"])
 def test_gradient_checkpointing_gives_adapters_the_same_gradient(name, checkpoint):
-    """Their layers' input needs none, which is where reentrant checkpointing would go silent."""
+    """The input of the lowest layer needs none."""
     plain, thrifty = adapted(checkpoint(name)).train(), adapted(checkpoint(name)).train()
     thrifty.checkpoint_gradients()
     expected, found = gradients(plain), gradients(thrifty)
