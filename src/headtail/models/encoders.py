@@ -94,6 +94,14 @@ def embeddings_of(encoder: PreTrainedModel) -> torch.nn.Module:
     return encoder.get_input_embeddings()
 
 
+def layer_of(name: str) -> str:
+    """`encoder.block.3.layer.0…` (T5), `encoder.layers.3…` (T5Gemma), `encoder.layer.3…` (BERT) -> layer_3."""
+    number = next((part for part in name.split(".") if part.isdigit()), None)
+    if number is not None:
+        return f"layer_{number}"
+    return "embeddings" if "embed" in name or name.startswith("shared.") else "top"
+
+
 def hidden_size(config: PretrainedConfig) -> int:
     """D, under whichever name the family keeps it."""
     for part in ("encoder", "text_config"):    # T5Gemma keeps it one level down, T5Gemma 2 in its text part
