@@ -1,12 +1,10 @@
 """Training lists: which docs, which labels, and that chance is a function of (seed, epoch, query)."""
 
-from itertools import islice
-
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from headtail.data.lists import MixedLists, TrainingLists
+from headtail.data.lists import TrainingLists
 from headtail.errors import ConfigError, HeadtailError
 from headtail.records import Query, Run
 
@@ -107,18 +105,3 @@ def test_a_query_without_negatives_is_an_error_or_left_out():
     with pytest.raises(HeadtailError, match=r"for 1 of 2 queries \(first: 'b'\)"):
         TrainingLists(QUERIES, QRELS, run, TEXTS)
     assert TrainingLists(QUERIES, QRELS, run, TEXTS, skip_empty=True).query_ids == ["a"]
-
-
-@settings(max_examples=25)
-@given(st.integers(0, 40), st.integers(0, 3))
-def test_a_stream_can_begin_anywhere(start, seed):
-    mixed = MixedLists([(lists(), 2), (lists(seed=9), 1)], seed=seed)
-    assert len(mixed) == 6
-    assert list(islice(mixed.stream(start), 7)) == list(islice(mixed.stream(), start, start + 7))
-
-
-def test_an_epoch_holds_every_list_of_every_source():
-    mixed = MixedLists([(lists(), 2), (lists(), 1)])
-    seen = [ranked.query.query_id for ranked in mixed.epoch(0)]
-    assert sorted(seen) == ["a"] * 3 + ["b"] * 3
-    assert [r.query.query_id for r in mixed.epoch(1)] != seen or [r.query.query_id for r in mixed.epoch(2)] != seen
