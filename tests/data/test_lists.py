@@ -210,9 +210,9 @@ def test_a_negative_above_the_worst_positive_less_the_margin_is_left_out():
 
 def test_the_worst_of_several_positives_counts():
     teacher = judge(d3=9.0, d25=9.0, d1=2.0, d4=2.5, d6=1.5)    # b's positives are d25 and d1
-    assert "d4" not in lists(filter_by=teacher, margin=0.0).negatives("b")
-    assert "d6" in lists(filter_by=teacher, margin=0.0).negatives("b")
-    assert "d6" not in lists(filter_by=teacher, margin=1.0).negatives("b")
+    assert "d4" not in lists(filter_by=teacher, margin=0.0).negatives_of("b")
+    assert "d6" in lists(filter_by=teacher, margin=0.0).negatives_of("b")
+    assert "d6" not in lists(filter_by=teacher, margin=1.0).negatives_of("b")
 
 
 def test_random_docs_pass_the_margin_too():
@@ -298,7 +298,7 @@ def test_a_query_without_a_window_draws_at_random_before_and_after_a_refresh():
 
 def test_a_run_that_is_not_of_the_window_is_refused():
     made = lists(depth=(1, 8))
-    for run in (RUN, turned(made.window()).top(7), Run({"c": RUN["c"]})):
+    for run in (RUN, turned(made.window()).top(7), Run({"c": RUN["c"][:8]})):
         with pytest.raises(HeadtailError, match=r"expected the docs of the window of run 'bm25', found \d+ docs that are not those"):
             made.refresh(run, (1, 3))
     with pytest.raises(ConfigError, match=r"depth=\[3, 1\]"):
@@ -353,4 +353,4 @@ def test_every_list_has_a_positive_true_labels_no_doc_twice_and_no_suspect(optio
     assert ranked.labels == tuple(float(QRELS[query_id].get(doc_id, 0)) for doc_id in ids)
     assert 1 <= sum(label > 0 for label in ranked.labels) <= options.get("positives", 1)
     assert negatives(ranked)
-    assert not negatives(ranked) & made.suspects(query_id)
+    assert not negatives(ranked) & made.suspects_of(query_id)

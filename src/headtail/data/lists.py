@@ -74,7 +74,7 @@ class TrainingLists:
         self._refreshed: Run = Run({})
         self._refreshed_depth = depth
         judged = [query_id for query_id in queries if query_id in qrels]
-        usable = [query_id for query_id in judged if self._positives(query_id)]
+        usable = [query_id for query_id in judged if self.positives_of(query_id)]
         self.without_positive = len(queries) - len(usable)
         if not usable:
             raise HeadtailError(
@@ -82,18 +82,19 @@ class TrainingLists:
                 f"{' on a doc of the run' if found_only else ''}; check that queries and qrels belong together"
             )
         self._check_scores(filter_by, usable, self._candidates)
-        self.left_out = sum(len(self._candidates(query_id)) - len(self.negatives(query_id)) for query_id in usable)
+        self.left_out = sum(len(self._candidates(query_id)) - len(self.negatives_of(query_id)) for query_id in usable)
         empty = [query_id for query_id in usable if not self._has_negatives(query_id)]
         if empty and (not skip_empty or len(empty) == len(usable)):
             raise HeadtailError(
                 f"run {run.name!r} gives no candidate between ranks {depth[0]} and {depth[1]}"
                 f"{f' that a margin of {margin:g} leaves' if margin is not None else ''} for {len(empty)} of"
-                f" {len(usable)} queries (first: {empty[0]!r}); retrieve deeper, or set lists.skip_empty=true to leave them out"
+                f" {len(usable)} queries (first: {empty[0]!r}); retrieve deeper"
+                f"{', or set lists.skip_empty=true to leave them out' if not skip_empty else ''}"
             )
         without = set(empty)
         self.query_ids = [query_id for query_id in usable if query_id not in without]
         self._check_docs()
-        self._check_scores(teacher, self.query_ids, self.negatives)
+        self._check_scores(teacher, self.query_ids, self.negatives_of)
 
     def __len__(self) -> int:
         return len(self.query_ids)
@@ -103,12 +104,12 @@ class TrainingLists:
         query_id = self.query_ids[index]
         rng = Random(f"{self.seed}:{epoch}:{query_id}")
         labels = self.qrels[query_id]
-        chosen = self._sample(rng, self._positives(query_id), self.positives)
+        chosen = self._sample(rng, self.positives_of(query_id), self.positives)
         room = self.size - len(chosen)
         from_all = _share(self.random, room)
-        chosen += self._sample(rng, self.negatives(query_id), room - from_all)
+        chosen += self._sample(rng, self.negatives_of(query_id), room - from_all)
         if self._random_docs is not None:
-            chosen += self._random_docs.draw(rng, from_all, self._relevant(query_id) | set(chosen))
+            chosen += self._random_docs.draw(rng, from_all, self.relevant_to(query_id) | set(chosen))
         ranks = {doc.doc_id: rank for rank, doc in enumerate(self._ranking(query_id))}
         chosen.sort(key=lambda doc_id: (ranks.get(doc_id, len(ranks)), doc_id))
         return RankedList(
@@ -156,18 +157,30 @@ class TrainingLists:
                 )
         self._refreshed, self._refreshed_depth = run, depth
 
-    def negatives(self, query_id: str) -> list[str]:
+    def positives_of(self, query_id: str) -> list[str]:
+        """Docs that a list of the query may hold as positives, in the order of their ids."""
+        positives = sorted(doc_id for doc_id, label in self.qrels[query_id].items() if label > 0)
+        if not self.found_only:
+            return positives
+        found = {doc.doc_id for doc in self.run.get(query_id, ())}
+        return [doc_id for doc_id in positives if doc_id in found]
+
+    def negatives_of(self, query_id: str) -> list[str]:
         """Docs of the window, or those judged, that a list of the query may hold as negatives, best rank first."""
-        suspects = self.suspects(query_id)
+        suspects = self.suspects_of(query_id)
         return [doc_id for doc_id in self._candidates(query_id) if doc_id not in suspects]
 
-    def suspects(self, query_id: str) -> set[str]:
+    def suspects_of(self, query_id: str) -> set[str]:
         """Docs that the margin takes for relevant: scored above the worst positive less the margin; none without a margin."""
         if self.filter_by is None or self.margin is None:
             return set()
         scores = dict(self.filter_by.get(query_id, ()))
-        bar = min((scores[doc_id] for doc_id in self._positives(query_id) if doc_id in scores), default=math.inf) - self.margin
+        bar = min((scores[doc_id] for doc_id in self.positives_of(query_id) if doc_id in scores), default=math.inf) - self.margin
         return {doc_id for doc_id, score in scores.items() if score > bar}
+
+    def relevant_to(self, query_id: str) -> set[str]:
+        """Docs that are relevant, and those that the margin takes for it."""
+        return {doc_id for doc_id, label in self.qrels[query_id].items() if label > 0} | self.suspects_of(query_id)
 
     @staticmethod
     def _taught(teacher: Run, query_id: str, doc_ids: Sequence[str]) -> tuple[float, ...]:
@@ -177,7 +190,7 @@ class TrainingLists:
     def _check_docs(self) -> None:
         """Now rather than hours later, when a list with such a doc is first drawn."""
         for query_id in self.query_ids:
-            for doc_id in (*self._positives(query_id), *self.negatives(query_id)):
+            for doc_id in (*self.positives_of(query_id), *self.negatives_of(query_id)):
                 if doc_id not in self.texts:
                     where = f"run {self.run.name!r}" if doc_id not in self.qrels[query_id] else "the judgments"
                     raise HeadtailError(
@@ -191,7 +204,7 @@ class TrainingLists:
         missing, count = [], 0
         for query_id in query_ids:
             if others := negatives(query_id):
-                drawn = {*self._positives(query_id), *others}
+                drawn = {*self.positives_of(query_id), *others}
                 count += len(drawn)
                 missing += [(query_id, doc_id) for doc_id in sorted(drawn - {doc.doc_id for doc in teacher.get(query_id, ())})]
         if missing:
@@ -207,20 +220,9 @@ class TrainingLists:
         """The docs of a query as they are ordered now."""
         return self._refreshed[query_id] if query_id in self._refreshed else self.run.get(query_id, ())
 
-    def _relevant(self, query_id: str) -> set[str]:
-        """Docs that are relevant, and those that the margin takes for it."""
-        return {doc_id for doc_id, label in self.qrels[query_id].items() if label > 0} | self.suspects(query_id)
-
     def _has_negatives(self, query_id: str) -> bool:
-        strangers = self._random_docs is not None and len(self.texts) > len(self._relevant(query_id))
-        return strangers or bool(self.negatives(query_id))
-
-    def _positives(self, query_id: str) -> list[str]:
-        positives = sorted(doc_id for doc_id, label in self.qrels[query_id].items() if label > 0)
-        if not self.found_only:
-            return positives
-        found = {doc.doc_id for doc in self.run.get(query_id, ())}
-        return [doc_id for doc_id in positives if doc_id in found]
+        strangers = self._random_docs is not None and len(self.texts) > len(self.relevant_to(query_id))
+        return strangers or bool(self.negatives_of(query_id))
 
     def _candidates(self, query_id: str) -> list[str]:
         """What may be a negative if the margin lets it: docs not judged relevant, of the window or among those judged."""
@@ -234,7 +236,7 @@ class TrainingLists:
         return [doc.doc_id for doc in ranking[first - 1 : last] if labels.get(doc.doc_id, 0) <= 0]
 
     def _first_window(self, query_id: str) -> tuple[ScoredDoc, ...]:
-        labels, suspects = self.qrels[query_id], self.suspects(query_id)
+        labels, suspects = self.qrels[query_id], self.suspects_of(query_id)
         return tuple(
             doc
             for rank, doc in enumerate(self.run.get(query_id, ()), start=1)
