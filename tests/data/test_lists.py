@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headtail.data.collection import build_collection
+from headtail.data.formats import read_run, write_run
 from headtail.data.lists import TrainingLists
 from headtail.data.mixing import MixedLists
 from headtail.data.random_docs import RandomDocs
@@ -180,8 +181,9 @@ def test_a_collection_on_disk_is_drawn_from_as_a_dict_is(tmp_path):
         ({"random": 1.5}, "found random=1.5"),
         ({"random": .5, "source": "judged"}, "expected random=0 with lists of judged docs alone"),
         ({"random": .5, "teacher": RUN}, "expected random=0 with a loss that has a teacher"),
-        ({"margin": 1.0}, "expected a margin and a run to filter by, or neither"),
-        ({"filter_by": RUN}, "expected a margin and a run to filter by, or neither"),
+        ({"margin": 1.0}, "expected a finite margin and a run to filter by, or neither, found margin=1.0 and no run"),
+        ({"filter_by": RUN}, "found margin=None and run 'bm25'"),
+        ({"filter_by": RUN, "margin": float("nan")}, "found margin=nan and run 'bm25'"),
     ],
 )
 def test_options_that_contradict_each_other(options, message):
@@ -290,7 +292,7 @@ def test_ranks_without_a_negative_give_way_to_all_ranks():
 
 
 def test_a_query_without_a_window_draws_at_random_before_and_after_a_refresh():
-    made = lists(depth=(25, 30), random=.5)
+    made = lists(depth=(25, 30), random=.5)    # b's positive d1 was found, a's window holds d3
     before = made.get(0, 0)
     made.refresh(turned(made.window()), (1, 3))
     assert set(doc_ids(made.get(0, 0))) == set(doc_ids(before))
@@ -305,6 +307,22 @@ def test_a_run_that_is_not_of_the_window_is_refused():
         made.refresh(turned(made.window()), (3, 1))
     with pytest.raises(ConfigError, match="source='judged'"):
         lists(source="judged").refresh(Run({}), (1, 3))
+
+
+@pytest.mark.parametrize("options", [{}, {"random": .5, "depth": (19, 30)}, {"found_only": True, "positives": 2}])
+def test_lists_are_the_same_after_the_run_was_written_and_read(options, tmp_path):
+    made, resumed = (lists(**options) for _ in range(2))
+    run = Run({query_id: [(doc.doc_id, 1 / (3 + int(doc.doc_id[1:]) % 7)) for doc in docs] for query_id, docs in made.window().items()})
+    write_run(run, tmp_path / "run.trec.gz")
+    made.refresh(run, (2, 6))
+    resumed.refresh(read_run(tmp_path / "run.trec.gz"), (2, 6))
+    assert [made.get(index, 3) for index in (0, 1)] == [resumed.get(index, 3) for index in (0, 1)]
+
+
+def test_a_query_of_which_nothing_was_found_has_no_window():
+    made = TrainingLists({"a": QUERIES["a"]}, QRELS, Run({"a": [("d9", 1.0)]}), TEXTS, depth=(2, 9), random=.5)
+    assert len(made) == 1
+    assert list(made.window()) == []
 
 
 def test_each_source_of_a_mix_is_refreshed_by_its_own_run():

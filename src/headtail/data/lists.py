@@ -65,8 +65,9 @@ class TrainingLists:
     ) -> None:
         _check(size, positives, depth, source)
         _check_random(random, size - positives, source, teacher)
-        if (margin is None) != (filter_by is None):
-            raise ConfigError("expected a margin and a run to filter by, or neither, found one of the two")
+        if (margin is None) != (filter_by is None) or (margin is not None and not math.isfinite(margin)):
+            raise ConfigError(f"expected a finite margin and a run to filter by, or neither, found margin={margin} and"
+                              f" {'no run' if filter_by is None else f'run {filter_by.name!r}'}")
         self.queries, self.qrels, self.run, self.texts = queries, qrels, run, texts
         self.size, self.positives, self.depth, self.source, self.seed = size, positives, depth, source, seed
         self.found_only, self.teacher, self.filter_by, self.margin = found_only, teacher, filter_by, margin
@@ -122,13 +123,15 @@ class TrainingLists:
     def window(self, indices: Iterable[int] | None = None) -> Run:
         """What a ranker has to order anew before `refresh`: the docs of the first stage that lists may draw.
 
-        Found positives and the window's negatives that the margin left, in the order of the first stage.
+        Found positives and the window's negatives that the margin left, in the order of the first stage; queries that have
+        neither are left out.
 
         Args:
             indices: of the lists that will be drawn; none: all.
         """
         chosen = [self.query_ids[index] for index in (range(len(self)) if indices is None else indices)]
-        return Run.in_given_order({query_id: self._first_window(query_id) for query_id in chosen}, self.run.name)
+        windows = {query_id: docs for query_id in chosen if (docs := self._first_window(query_id))}
+        return Run.in_given_order(windows, self.run.name)
 
     def refresh(self, run: Run, depth: tuple[int, int]) -> None:
         """From now on draw the negatives from ranks `depth` of `run`, which also gives the order of the docs inside a list.
