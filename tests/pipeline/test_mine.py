@@ -109,6 +109,8 @@ def test_random_docs_are_new_harmless_and_the_seeds_own(data, seed, random, marg
         new = {doc.doc_id for doc in docs} - {doc.doc_id for doc in FIRST[query_id]}
         assert not new & {doc_id for doc_id, label in QRELS[query_id].items() if label > 0}
         assert {doc.doc_id for doc in docs} - new == {doc.doc_id for doc in plain.run[query_id]}
+        worst = min(HARD[doc_id] for doc_id, label in QRELS[query_id].items() if label > 0)
+        assert margin is None or all(HARD.get(doc_id, 0.0) <= worst - margin for doc_id in new)
         assert margin is not None or len(new) == min(random, len(set(DOCS) - set(QRELS[query_id]) - {d for d, _ in FIRST[query_id]}))
 
 
@@ -223,6 +225,7 @@ def test_random_negatives_and_refresh_are_read_from_a_config(base):
     ("sets", "message"),
     [
         (["lists.margin=0.5"], "lists.margin=0.5 filters by a teacher's scores: set train.0.teacher to a run of them"),
+        (["lists.margin=0.5", "train.0.teacher=nowhere.trec"], "nowhere.trec: expected a file, found none"),    # but it may be there
         (["lists.refresh_every=5", "lists.source=judged"], 'lists.refresh_every: lists.source="judged" draws from no window'),
         (["lists.random=0.5", "lists.source=judged"], "expected random=0 with lists of judged docs alone"),
         (["lists.random=0.1"], "expected random to be a share that makes at least 1 of 3 negatives, found random=0.1"),
