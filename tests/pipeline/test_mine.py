@@ -227,6 +227,7 @@ def test_random_negatives_and_refresh_are_read_from_a_config(base):
         (["lists.margin=0.5"], "lists.margin=0.5 filters by a teacher's scores: set train.0.teacher to a run of them"),
         (["lists.margin=0.5", "train.0.teacher=nowhere.trec"], "nowhere.trec: expected a file, found none"),    # but it may be there
         (["lists.refresh_every=5", "lists.source=judged"], 'lists.refresh_every: lists.source="judged" draws from no window'),
+        (["lists.refresh_depth=[9,2]"], "lists.refresh_depth: expected ranks that grow, found [9, 2]"),
         (["lists.random=0.5", "lists.source=judged"], "expected random=0 with lists of judged docs alone"),
         (["lists.random=0.1"], "expected random to be a share that makes at least 1 of 3 negatives, found random=0.1"),
     ],

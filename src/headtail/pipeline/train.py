@@ -172,6 +172,8 @@ def _list_options(settings: Config) -> dict[str, Any]:
     """What `TrainingLists` takes of a config; what is to be refreshed and when is the loop's affair."""
     if settings.lists.source == "judged" and settings.lists.refresh_every:
         raise ConfigError('lists.refresh_every: lists.source="judged" draws from no window that could be refreshed')
+    if settings.lists.refresh_depth[0] > settings.lists.refresh_depth[1]:
+        raise ConfigError(f"lists.refresh_depth: expected ranks that grow, found {list(settings.lists.refresh_depth)}")
     return settings.lists.model_dump(exclude={"margin", "refresh_every", "refresh_depth"})
 
 
