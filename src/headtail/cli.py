@@ -190,6 +190,48 @@ def evaluate(
 
 
 @app.command(rich_help_panel=RUNS)
+def mine(
+    ranker: Annotated[str, typer.Argument(help="folder of a saved ranker; or minilm, bi:NAME, cross:NAME")],
+    data: Data,
+    split: Split,
+    run: Annotated[Path, typer.Option("--run", help="first stage: TREC run file")],
+    output: Output,
+    depth: Annotated[int, typer.Option("--depth", help="docs of the first stage that are candidates", min=1)] = 100,
+    keep: Annotated[int, typer.Option("--keep", help="negatives a query: those that the ranker scores highest", min=1)] = 30,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="leave out what scores above the query's worst positive less this")
+    ] = None,
+    teacher: Annotated[Path | None, typer.Option("--teacher", help="TREC run file to take the margin of, not of RANKER")] = None,
+    random: Annotated[int, typer.Option("--random", help="docs a query from the whole collection besides", min=0)] = 0,
+    found_only: Annotated[bool, typer.Option("--found-only", help="only positives in --run, as lists.found_only")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="of --random")] = 0,
+    token_budget: Annotated[int, typer.Option("--token-budget", help="tokens of one batch", min=1)] = 2048,
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16")] = "auto",
+) -> None:
+    """headtail mine runs/demo/model --data pydocs --split train --run bm25.trec.gz --margin 0 -o mined.trec.gz"""
+    from headtail.pipeline.mine import mine as run_mine
+
+    mined = run_mine(
+        ranker,
+        data,
+        split,
+        run,
+        depth=depth,
+        keep=keep,
+        margin=margin,
+        teacher=teacher,
+        random=random,
+        found_only=found_only,
+        seed=seed,
+        output=output,
+        token_budget=token_budget,
+        precision=precision,
+        show=True,
+    )
+    typer.echo(f"{output}: {mined.told()}")
+
+
+@app.command(rich_help_panel=RUNS)
 def train(
     config: Annotated[Path, typer.Argument(help="TOML file; configs/ holds some")],
     sets: Sets = None,

@@ -7,9 +7,9 @@ import re
 import shutil
 
 import pytest
-from tests.world import QUERIES, write_config, write_t5, write_world
+from tests.world import QUERIES, run_cli, write_config, write_t5, write_world
 
-from headtail import cli, files
+from headtail import files
 from headtail.losses import LOSSES
 
 
@@ -22,48 +22,6 @@ def base(tmp_path_factory):
     assert run_cli("retrieve", "--data", world, "--split", "test", "-k", 10, "-o", folder / "bm25.trec.gz") == 0
     assert run_cli("train", config) == 0
     return folder
-
-
-def run_cli(*arguments):
-    """Exit status of `headtail ARGUMENTS`."""
-    before = cli.sys.argv
-    cli.sys.argv = ["headtail", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as error:
-        return error.code or 0
-    finally:
-        cli.sys.argv = before
-    return 0
-
-
-@pytest.fixture
-def headtail(capsys):
-    """Run a command; give its status, stdout and stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = run_cli(*arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
-@pytest.fixture
-def refused(headtail):
-    """Run a command that must fail; give its one line."""
-
-    def run(*arguments):
-        code, _, err = headtail(*arguments)
-        lines = [line for line in err.splitlines() if line.startswith("headtail:")]
-        assert code == 2, err
-        assert "Traceback" not in err
-        assert len(lines) == 1
-        assert err.rstrip().endswith(lines[0]), err    # nothing follows it
-        return lines[0]
-
-    return run
 
 
 @pytest.fixture
@@ -189,7 +147,7 @@ def test_losses_are_listed_told_and_drawn(headtail, refused, tmp_path):
 
 
 def test_help_of_every_verb(headtail):
-    for verb in ("retrieve", "rerank", "evaluate", "train", "report", "demo", "data"):
+    for verb in ("retrieve", "rerank", "evaluate", "mine", "train", "report", "demo", "data"):
         code, out, _ = headtail(verb, "--help")
         assert (code, "Usage" in out) == (0, True)
 

@@ -19,7 +19,8 @@ import torch
 from headtail.config import Config, SourceConfig, load_config, to_toml
 from headtail.data.datasets import Dataset, load_dataset
 from headtail.data.formats import read_run, write_run
-from headtail.data.lists import MixedLists, TrainingLists
+from headtail.data.lists import TrainingLists
+from headtail.data.mixing import MixedLists
 from headtail.errors import ConfigError, HeadtailError
 from headtail.evaluation.evaluate import evaluate as evaluate_run
 from headtail.evaluation.measures import parse_measures
@@ -108,18 +109,22 @@ def _check_settings(settings: Config) -> None:
 
 
 def _check_teachers(settings: Config) -> None:
-    """A loss that learns from a teacher has one in every source; one that does not has none."""
-    name = settings.loss.name
+    """A teacher stands beside every source where the loss or the margin asks for one, and nowhere else."""
+    name, margin = settings.loss.name, settings.lists.margin
     if "teacher" in settings.loss.options:
         raise ConfigError("loss.options.teacher: a teacher is a run file, set as train.0.teacher")
     for number, source in enumerate(settings.train):
         if takes_teacher(name) and source.teacher is None:
             raise ConfigError(f"loss {name!r} learns from a teacher's scores: set train.{number}.teacher to a run file of them")
+        if margin is not None and source.teacher is None:
+            raise ConfigError(f"lists.margin={margin:g} filters by a teacher's scores: set train.{number}.teacher to a run of them")
     named = [f"train.{number}.teacher" for number, source in enumerate(settings.train) if source.teacher is not None]
     named += ["validation.teacher"] if settings.validation.teacher is not None else []
-    if named and not takes_teacher(name):
+    if named and margin is None and not takes_teacher(name):
         known = ", ".join(loss for loss in LOSSES if takes_teacher(loss))
-        raise ConfigError(f"{named[0]}: loss {name!r} learns from labels alone; losses with a teacher: {known}")
+        raise ConfigError(
+            f"{named[0]}: loss {name!r} learns from labels alone; losses with a teacher: {known}; lists.margin filters by one"
+        )
 
 
 def finished(settings: Config) -> bool:
@@ -175,15 +180,37 @@ def build_ranker(settings: Config) -> Ranker:
 
 def training_lists(settings: Config, track: Track = silent) -> MixedLists:
     """The lists of all sources, mixed."""
-    sources = []
+    weights, sources = _weights(settings), []
     for source in settings.train:
         dataset = load_dataset(source.name, intent=source.intent, relevant_from=source.relevant_from)
         judged = _judged_queries(dataset, source)
         run = _first_stage(dataset, judged, source.run, settings.lists.depth[1], track)
-        options = settings.lists.model_dump() | {"teacher": _teacher(source.teacher), "seed": settings.training.seed}
+        options = _list_options(settings) | _teacher(settings, source.teacher) | {"seed": settings.training.seed}
         lists = TrainingLists(judged, dataset.qrels(source.split), run, dataset.collection, **options)
         sources.append((lists, source.repeat))
-    return MixedLists(sources, seed=settings.training.seed)
+    return MixedLists(sources, seed=settings.training.seed, weights=weights)
+
+
+def _weights(settings: Config) -> list[float] | None:
+    """The weights of the sources; None where they are counted by `repeat`."""
+    weights = [source.weight for source in settings.train if source.weight is not None]
+    if not weights:
+        return None
+    for number, source in enumerate(settings.train):
+        if source.weight is None:
+            raise ConfigError(f"train.{number}.weight: expected a weight for every source or for none, found one without")
+        if source.repeat > 1:
+            raise ConfigError(f"train.{number}.repeat={source.repeat} has no effect beside weights: leave out one of the two")
+    return weights
+
+
+def _list_options(settings: Config) -> dict[str, Any]:
+    """What `TrainingLists` takes of a config; what is to be refreshed and when is the loop's affair."""
+    if settings.lists.source == "judged" and settings.lists.refresh_every:
+        raise ConfigError('lists.refresh_every: lists.source="judged" draws from no window that could be refreshed')
+    if settings.lists.refresh_depth[0] > settings.lists.refresh_depth[1]:
+        raise ConfigError(f"lists.refresh_depth: expected ranks that grow, found {list(settings.lists.refresh_depth)}")
+    return settings.lists.model_dump(exclude={"margin", "refresh_every", "refresh_depth"})
 
 
 def _judged_queries(dataset: Dataset, source: SourceConfig) -> dict[str, Query]:
@@ -201,8 +228,13 @@ def _first_stage(dataset: Dataset, queries: Mapping[str, Query], run: Path | Non
     return read_run(run) if run is not None else search(dataset, queries, k=k, track=track)
 
 
-def _teacher(run: Path | None) -> Run | None:
-    return read_run(run) if run is not None else None
+def _teacher(settings: Config, run: Path | None) -> dict[str, Any]:
+    """What lists take of a teacher: its scores if the loss learns from them, its doubts if a margin is set."""
+    if run is None:
+        return {}
+    scores, margin = read_run(run), settings.lists.margin
+    doubts = {} if margin is None else {"filter_by": scores, "margin": margin}
+    return doubts | ({"teacher": scores} if takes_teacher(settings.loss.name) else {})
 
 
 def dev_split(settings: Config, track: Track = silent) -> DevSplit:
@@ -224,7 +256,7 @@ def dev_split(settings: Config, track: Track = silent) -> DevSplit:
     run = Run({query_id: run[query_id] for query_id in queries if run.get(query_id)}, run.name)
     check_docs(run.name, ((query_id, doc.doc_id) for query_id, docs in run.items() for doc in docs), dataset.collection)
     chosen = {query_id: qrels[query_id] for query_id in queries}
-    options = settings.lists.model_dump() | {"depth": (1, wanted.depth), "skip_empty": True, "teacher": _teacher(wanted.teacher)}
+    options = _list_options(settings) | _teacher(settings, wanted.teacher) | {"depth": (1, wanted.depth), "skip_empty": True}
     lists = TrainingLists(queries, chosen, run, dataset.collection, seed=0, **options)
     drawn = tuple(lists.get(index, 0) for index in range(len(lists)))
     return DevSplit(queries, chosen, intents, run, dataset.collection, drawn, dataset.relevant_from)
