@@ -15,7 +15,8 @@ from headtail.data.formats import read_run, write_run
 from headtail.errors import HeadtailError
 from headtail.models.ranker import Ranker
 from headtail.pipeline.mine import mine
-from headtail.pipeline.train import dev_split, training_lists
+from headtail.pipeline.lists import training_lists
+from headtail.pipeline.validate import dev_split
 from headtail.records import Run
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import hashlib
 import os
 import shutil
 import sys
@@ -16,49 +15,30 @@ from typing import Any
 
 import torch
 
-from headtail.config import Config, SourceConfig, load_config, to_toml
-from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import read_run, write_run
-from headtail.data.lists import TrainingLists
+from headtail.config import Config, load_config, to_toml
+from headtail.data.formats import write_run
 from headtail.data.mixing import MixedLists
-from headtail.errors import ConfigError, HeadtailError
-from headtail.evaluation.evaluate import evaluate as evaluate_run
+from headtail.errors import ConfigError
 from headtail.evaluation.measures import parse_measures
 from headtail.files import atomic_writer
 from headtail.losses import LOSSES, check_loss, parts_of, takes_teacher
+from headtail.models.lora import add_lora
 from headtail.models.off_the_shelf import resolve_name
 from headtail.models.precision import body_dtype, default_device
 from headtail.models.ranker import Ranker
-from headtail.pipeline.search import search
+from headtail.pipeline.lists import refresh, training_lists
+from headtail.pipeline.validate import DevSplit, dev_split, rescore, validation
 from headtail.progress import Meter, Track, clock, silent
-from headtail.records import Query, RankedList, Run, ScoredDoc, Texts
-from headtail.scoring import ScoresPairs, check_docs, score_ids
-from headtail.training.batch import Shared, stack_lists
+from headtail.training.batch import Shared
 from headtail.training.checkpoint import Checkpoints, staged
-from headtail.training.diagnostics import best_temperature, score_histogram, separation
 from headtail.training.ledger import Ledger
-from headtail.training.loop import Hooks, Plan, TrainResult, Validation
+from headtail.training.loop import Hooks, Plan, TrainResult
 from headtail.training.loop import train as train_ranker
 from headtail.training.sinks import open_sinks
 from headtail.training.world import World
 
-VALIDATION_MEASURES = ("RR@10", "nDCG@5")
-HEAD = 5    # ranks whose docs are compared from one validation to the next
 FIRST_STAGE_FILE, OURS_FILE = "bm25.trec.gz", "ours.trec.gz"
 LEDGER, FINISHED = "ledger.jsonl", "finished"
-
-
-@dataclass(frozen=True)
-class DevSplit:
-    """The part of a dev split that validation re-ranks, and the lists its loss is taken on."""
-
-    queries: Mapping[str, Query]
-    qrels: Mapping[str, Mapping[str, int]]
-    intents: Mapping[str, str]
-    run: Run
-    texts: Texts
-    lists: tuple[RankedList, ...]
-    relevant_from: int
 
 
 def train(
@@ -106,6 +86,9 @@ def _check_settings(settings: Config) -> None:
     """What a config's types cannot tell, before anything is read or removed."""
     parse_measures([settings.validation.best_by])
     _check_teachers(settings)
+    optimizer = settings.optimizer
+    if optimizer.name == "adafactor" and optimizer.beta2 != type(optimizer).model_fields["beta2"].default:
+        raise ConfigError("optimizer.beta2 has no effect on Adafactor: leave it out, or set optimizer.name=adamw")
 
 
 def _check_teachers(settings: Config) -> None:
@@ -172,144 +155,18 @@ def _begin(settings: Config, overwrite: bool) -> None:
 
 
 def build_ranker(settings: Config) -> Ranker:
-    """The ranker to be trained, on the accelerator there is."""
+    """The ranker to be trained, on the accelerator there is: frozen, adapted and compiled as the config says."""
     options = settings.ranker.model_dump(exclude={"encoder", "lora"})
-    encoder = resolve_name(settings.ranker.encoder)
-    return Ranker.from_encoder(encoder, seed=settings.training.seed, **options).to(default_device())
-
-
-def training_lists(settings: Config, track: Track = silent) -> MixedLists:
-    """The lists of all sources, mixed."""
-    weights, sources = _weights(settings), []
-    for source in settings.train:
-        dataset = load_dataset(source.name, intent=source.intent, relevant_from=source.relevant_from)
-        judged = _judged_queries(dataset, source)
-        run = _first_stage(dataset, judged, source.run, settings.lists.depth[1], track)
-        options = _list_options(settings) | _teacher(settings, source.teacher) | {"seed": settings.training.seed}
-        lists = TrainingLists(judged, dataset.qrels(source.split), run, dataset.collection, **options)
-        sources.append((lists, source.repeat))
-    return MixedLists(sources, seed=settings.training.seed, weights=weights)
-
-
-def _weights(settings: Config) -> list[float] | None:
-    """The weights of the sources; None where they are counted by `repeat`."""
-    weights = [source.weight for source in settings.train if source.weight is not None]
-    if not weights:
-        return None
-    for number, source in enumerate(settings.train):
-        if source.weight is None:
-            raise ConfigError(f"train.{number}.weight: expected a weight for every source or for none, found one without")
-        if source.repeat > 1:
-            raise ConfigError(f"train.{number}.repeat={source.repeat} has no effect beside weights: leave out one of the two")
-    return weights
-
-
-def _list_options(settings: Config) -> dict[str, Any]:
-    """What `TrainingLists` takes of a config; what is to be refreshed and when is the loop's affair."""
-    if settings.lists.source == "judged" and settings.lists.refresh_every:
-        raise ConfigError('lists.refresh_every: lists.source="judged" draws from no window that could be refreshed')
-    if settings.lists.refresh_depth[0] > settings.lists.refresh_depth[1]:
-        raise ConfigError(f"lists.refresh_depth: expected ranks that grow, found {list(settings.lists.refresh_depth)}")
-    return settings.lists.model_dump(exclude={"margin", "refresh_every", "refresh_depth"})
-
-
-def _judged_queries(dataset: Dataset, source: SourceConfig) -> dict[str, Query]:
-    queries, qrels, intents = dataset.queries(source.split), dataset.qrels(source.split), dataset.intents(source.split)
-    chosen = {query_id: query for query_id, query in queries.items() if query_id in qrels}
-    if source.only is not None:
-        chosen = {query_id: query for query_id, query in chosen.items() if intents[query_id] == source.only}
-    if not chosen:
-        wanted = "judged query" if source.only is None else f"judged query of intent {source.only!r}"
-        raise HeadtailError(f"data set {source.name!r}, split {source.split!r}: no {wanted} to train on")
-    return chosen
-
-
-def _first_stage(dataset: Dataset, queries: Mapping[str, Query], run: Path | None, k: int, track: Track) -> Run:
-    return read_run(run) if run is not None else search(dataset, queries, k=k, track=track)
-
-
-def _teacher(settings: Config, run: Path | None) -> dict[str, Any]:
-    """What lists take of a teacher: its scores if the loss learns from them, its doubts if a margin is set."""
-    if run is None:
-        return {}
-    scores, margin = read_run(run), settings.lists.margin
-    doubts = {} if margin is None else {"filter_by": scores, "margin": margin}
-    return doubts | ({"teacher": scores} if takes_teacher(settings.loss.name) else {})
-
-
-def dev_split(settings: Config, track: Track = silent) -> DevSplit:
-    """The queries, runs and lists of validation: for each intent the first `queries` by a hash of their ids.
-
-    A hash and not a seed, so that runs with different seeds are validated on the same queries.
-    """
-    wanted = settings.validation
-    base: SourceConfig = settings.train[0]
-    own = wanted.name is None or wanted.name == base.name
-    dataset = load_dataset(
-        wanted.name or base.name,
-        intent=wanted.intent or (base.intent if own else None),
-        relevant_from=wanted.relevant_from or (base.relevant_from if own else None),
-    )
-    qrels, intents = dataset.qrels(wanted.split), dataset.intents(wanted.split)
-    queries = first_by_hash(dataset.queries(wanted.split), qrels, intents, wanted.queries)
-    run = _first_stage(dataset, queries, wanted.run, wanted.depth, track).top(wanted.depth)
-    run = Run({query_id: run[query_id] for query_id in queries if run.get(query_id)}, run.name)
-    check_docs(run.name, ((query_id, doc.doc_id) for query_id, docs in run.items() for doc in docs), dataset.collection)
-    chosen = {query_id: qrels[query_id] for query_id in queries}
-    options = _list_options(settings) | _teacher(settings, wanted.teacher) | {"depth": (1, wanted.depth), "skip_empty": True}
-    lists = TrainingLists(queries, chosen, run, dataset.collection, seed=0, **options)
-    drawn = tuple(lists.get(index, 0) for index in range(len(lists)))
-    return DevSplit(queries, chosen, intents, run, dataset.collection, drawn, dataset.relevant_from)
-
-
-def first_by_hash(
-    queries: Mapping[str, Query], qrels: Mapping[str, Any], intents: Mapping[str, str], most: int
-) -> dict[str, Query]:
-    """The first `most` judged queries of each intent, by a hash of their ids."""
-    def place(query_id: str) -> bytes:
-        return hashlib.blake2b(query_id.encode(), digest_size=8).digest()
-
-    chosen: list[str] = []
-    for intent in sorted(set(intents.values())):
-        chosen += sorted((q for q in queries if q in qrels and intents[q] == intent), key=place)[:most]
-    if not chosen:
-        raise HeadtailError("the validation split has no judged query; check validation.name and validation.split")
-    return {query_id: queries[query_id] for query_id in chosen}
-
-
-def rescore(ranker: ScoresPairs, dev: DevSplit, settings: Config) -> tuple[Run, dict[tuple[str, str], float]]:
-    """The dev run re-ranked, and every score that it and the dev lists need; each pair is scored once."""
-    candidates = [(query_id, doc.doc_id) for query_id, docs in dev.run.items() for doc in docs]
-    in_lists = [(ranked.query.query_id, doc.doc_id) for ranked in dev.lists for doc in ranked.docs]
-    scores = score_ids(ranker, candidates + in_lists, dev.queries, dev.texts, precision=settings.training.precision)
-    rankings = {
-        query_id: [ScoredDoc(doc.doc_id, scores[query_id, doc.doc_id]) for doc in docs]
-        for query_id, docs in dev.run.items()
-    }
-    return Run(rankings, settings.name), scores
-
-
-def validation(ranker: ScoresPairs, dev: DevSplit, settings: Config, loss_fn: Any) -> Validation:
-    """Measures of the re-ranked dev split, with loss, temperature and separation on its lists."""
-    run, scores = rescore(ranker, dev, settings)
-    names = tuple(dict.fromkeys((*VALIDATION_MEASURES, settings.validation.best_by)))
-    means = evaluate_run(run, dev.qrels, names, relevant_from=dev.relevant_from).by_intent(dev.intents)
-    figures = dict(zip(names, means["macro"].values(), strict=True))
-    if len({dev.intents[query_id] for query_id in dev.queries}) > 1:
-        figures |= {f"{intent} {name}": value for intent, row in means.items() if intent != "macro" for name, value in row.items()}
-    labels, mask, more = stack_lists(dev.lists)
-    listed = torch.zeros_like(labels)    # [B, L]
-    listed[mask] = torch.tensor([scores[r.query.query_id, doc.doc_id] for r in dev.lists for doc in r.docs])
-    told: dict[str, Any] = {**separation(listed, labels, mask), "tie_rate": run.tied_share()}
-    told["histogram"] = score_histogram(listed, labels, mask)
-    loss = float("nan")
-    if more or not takes_teacher(settings.loss.name):
-        with torch.random.fork_rng(devices=[]):    # ties in the same order at each validation
-            torch.default_generator.manual_seed(0)    # the CPU's: torch.manual_seed would reset a GPU's too
-            loss = loss_fn(listed, labels, mask, **more).item()
-            told["temperature"], told["loss_tempered"] = best_temperature(loss_fn, listed, labels, mask, **more)
-    heads = {query_id: [doc.doc_id for doc in docs[:HEAD]] for query_id, docs in run.items()}
-    return Validation(figures, loss, told, heads)
+    ranker = Ranker.from_encoder(resolve_name(settings.ranker.encoder), seed=settings.training.seed, **options)
+    ranker.freeze(embeddings=settings.optimizer.freeze_embeddings, layers=settings.optimizer.freeze_layers)
+    if settings.ranker.lora is not None:
+        add_lora(ranker, **settings.ranker.lora.model_dump(), seed=settings.training.seed)
+    if settings.training.gradient_checkpointing:
+        ranker.checkpoint_gradients()
+    if settings.training.compile:
+        ranker.compile_encoder()
+    ranker.check_can_be_saved()
+    return ranker.to(default_device())
 
 
 @dataclass(frozen=True)
@@ -360,6 +217,7 @@ class _Run:
         if not Checkpoints(settings.folder / "checkpoints").steps():    # killed before its first save: from the start
             ledger.cut(0)
             facts = {"lists": len(self.lists), "queries_without_positive": self.lists.without_positive}
+            facts |= {"candidates_left_out": self.lists.left_out}
             plan = {"steps": options.steps, "lists_per_step": options.lists_per_step, "best_by": settings.validation.best_by}
             machine = {"device": str(self.ranker.device), "threads": torch.get_num_threads(), "processes": self.world.size}
             ledger.write("start", 0, name=settings.name, **plan, **facts, **machine)
@@ -384,7 +242,7 @@ class _Run:
             validate=lambda: validation(scorer, self.dev, settings, self.loss_fn),
             save_best=save_best,
             loss_parts=functools.partial(parts_of(settings.loss.name), **settings.loss.options),
-            refresh=lambda made_at, now: refresh(settings, self.lists, scorer, world, made_at, now),
+            refresh=lambda made_at, now: refresh(settings, self.lists, scorer, world, made_at, now, self.show),
             on_step=on_step,
             say=say if self.world.first else lambda line: None,
         )
@@ -422,11 +280,6 @@ def plan(settings: Config, device: torch.device) -> Plan:
 def optimizer_options(settings: Config) -> dict[str, Any]:
     """Keyword arguments of `build_optimizer`."""
     return settings.optimizer.model_dump(exclude={"freeze_embeddings", "freeze_layers"})
-
-
-def refresh(settings: Config, lists: MixedLists, scorer: Shared, world: World, made_at: int, now: int) -> None:
-    """Negatives of the ranker as it was after step `made_at`: made now, or read where an earlier part of the run left them."""
-    raise NotImplementedError
 
 
 def publish(saved: Path, model: Path) -> None:
