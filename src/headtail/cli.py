@@ -261,6 +261,18 @@ def train(
 
 
 @app.command(rich_help_panel=RUNS)
+def replay(
+    folder: Annotated[Path, typer.Argument(help="folder of a training run")],
+    step: Annotated[int, typer.Option("--step", help="optimizer step, from 1")],
+) -> None:
+    """headtail replay runs/squad --step 120: one step again, from the checkpoint before it; where it stopped being finite"""
+    from headtail.pipeline.replay import describe
+    from headtail.pipeline.replay import replay as run_replay
+
+    typer.echo(describe(run_replay(folder, step), folder))
+
+
+@app.command(rich_help_panel=RUNS)
 def losses(
     name: Annotated[str | None, typer.Argument(help="one loss, told in full")] = None,
     draw: Annotated[bool, typer.Option("--draw", help="draw what each loss does to each rank of three lists")] = False,

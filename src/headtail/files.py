@@ -103,12 +103,12 @@ def clear_disk_errors(path: PathLike) -> Iterator[None]:
         raise HeadtailError(f"no room on disk: {path} was not written, what stood there is untouched") from None
 
 
-MANIFEST = "manifest.json"
+MANIFEST = "headtail.manifest.json"    # a hub's folder may hold a manifest.json of its own
 FREE = {"README.md", MANIFEST}    # a card may be edited
 
 
 def write_manifest(folder: Path, hashes: Mapping[str, str] | None = None) -> None:
-    """Write `manifest.json`: size and SHA-256 of every file below a folder, in one form of bytes, synced.
+    """Write the manifest: size and SHA-256 of every file below a folder, in one form of bytes, synced.
 
     Args:
         hashes: path inside the folder -> SHA-256 of what was meant to be written, of files synced already; the others are

@@ -14,8 +14,8 @@ from headtail.data.datasets import load_dataset
 from headtail.data.formats import read_run, write_run
 from headtail.errors import HeadtailError
 from headtail.models.ranker import Ranker
-from headtail.pipeline.mine import mine
 from headtail.pipeline.lists import training_lists
+from headtail.pipeline.mine import mine
 from headtail.pipeline.validate import dev_split
 from headtail.records import Run
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tests.training.lists import stream
 
 from headtail.errors import CheckpointError, HeadtailError
-from headtail.files import verify
+from headtail.files import MANIFEST, verify
 from headtail.losses import LOSSES
 from headtail.models.ranker import Ranker
 from headtail.training import checkpoint as module
@@ -44,7 +44,7 @@ def test_what_is_saved_is_what_is_loaded(checkpoints):
 def test_the_folder_holds_safetensors_and_json_alone(checkpoints):
     folder = checkpoints.save(3, TENSORS, {})
     assert folder.name == "step-00000003"
-    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}
+    assert {path.name for path in folder.iterdir()} == {"weights.safetensors", "optimizer.safetensors", "state.json", MANIFEST}
     assert torch.equal(load_file(folder / "weights.safetensors")["a"], TENSORS["weights"]["a"])    # the library reads it
 
 
@@ -62,9 +62,9 @@ DAMAGE = {
     "a file is too many": lambda folder: (folder / "more.json").write_text("{}"),
     "a file is cut": lambda folder: (folder / "weights.safetensors").write_bytes((folder / "weights.safetensors").read_bytes()[:-1]),
     "a bit is flipped": lambda folder: flip(folder / "optimizer.safetensors", -1),
-    "a bit of the manifest is flipped": lambda folder: flip(folder / "manifest.json", 3),
-    "the manifest is missing": lambda folder: (folder / "manifest.json").unlink(),
-    "the manifest tells of another file": lambda folder: (folder / "manifest.json").write_text('{"files": {}, "sha256": ""}'),
+    "a bit of the manifest is flipped": lambda folder: flip(folder / MANIFEST, 3),
+    "the manifest is missing": lambda folder: (folder / MANIFEST).unlink(),
+    "the manifest tells of another file": lambda folder: (folder / MANIFEST).write_text('{"files": {}, "sha256": ""}'),
 }
 
 

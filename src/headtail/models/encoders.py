@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from headtail.errors import ModelError
+from headtail.errors import CheckpointError, ModelError
+from headtail.files import MANIFEST, verify
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -50,6 +51,7 @@ def load_encoder(
     Raises:
         ModelError: nothing can be loaded from there, the family is unknown, or weights are missing (named).
     """
+    check_whole(Path(name))
     config = read_config(name)
     load = FAMILIES.get(config.model_type, _load_bert_like)
     rates = None if dropout is None else (dropout, attention_dropout)
@@ -59,6 +61,16 @@ def load_encoder(
         if any(part in key for part in ("vision_tower.", "multi_modal_projector.", "eoi_embedding", "pooler.")):
             parameter.requires_grad_(False)
     return encoder
+
+
+def check_whole(folder: Path) -> None:
+    """Raise ModelError if the files are not those that training left: its rankers come with a manifest."""
+    if not (folder / MANIFEST).is_file():
+        return
+    try:
+        verify(folder)
+    except CheckpointError as error:
+        raise ModelError(f"{error}; if you changed it yourself, remove {MANIFEST}") from error
 
 
 def read_config(name: str | Path) -> PretrainedConfig:

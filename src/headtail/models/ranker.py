@@ -24,6 +24,7 @@ from headtail.errors import ModelError, unknown_name
 from headtail.models.encoders import (
     FAMILIES,
     SAVED_AS,
+    check_whole,
     embeddings_of,
     first_line,
     hidden_size,
@@ -131,6 +132,7 @@ class Ranker(nn.Module):
             ModelError: it is no `Transformer -> Pooling -> Dense(D, 1, Identity)` folder, or weights are missing.
         """
         folder = _local_folder(name)
+        check_whole(folder)
         layout = _read_layout(folder)
         encoder = load_encoder(folder, dropout=dropout)
         tokenizer = load_tokenizer(folder)
@@ -307,7 +309,10 @@ class Ranker(nn.Module):
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
             try:
                 self._write(Path(work) / "encoder", Path(work) / "ranker", card)
-            except (OSError, RuntimeError, SafetensorError) as error:    # the last is how safetensors tells of a full disk
+            except Exception as error:
+                # how libraries tell of a full disk: safetensors by an error of its own, tokenizers by a bare Exception
+                if not isinstance(error, OSError | RuntimeError | SafetensorError) and type(error) is not Exception:
+                    raise
                 raise ModelError(f"{folder}: cannot write the ranker: {error}; what stood there is unchanged") from error
             _replace(Path(work) / "ranker", folder, Path(work) / "old")
 

@@ -12,6 +12,7 @@ from headtail.data.formats import read_run, write_run
 from headtail.data.lists import TrainingLists
 from headtail.data.mixing import MixedLists
 from headtail.errors import CheckpointError, ConfigError, HeadtailError
+from headtail.losses import takes_teacher
 from headtail.pipeline.search import search
 from headtail.progress import Meter, Track, silent
 from headtail.records import Query, Run

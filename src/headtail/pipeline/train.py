@@ -8,7 +8,7 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,7 @@ from headtail.progress import Meter, Track, clock, silent
 from headtail.training.batch import Shared
 from headtail.training.checkpoint import Checkpoints, staged
 from headtail.training.ledger import Ledger
-from headtail.training.loop import Hooks, Plan, TrainResult
-from headtail.training.loop import train as train_ranker
+from headtail.training.loop import Hooks, Plan, Training, TrainResult
 from headtail.training.sinks import open_sinks
 from headtail.training.world import World
 
@@ -58,18 +57,29 @@ def train(
         HeadtailError: see the parts; nothing that existed is damaged.
     """
     settings = config if isinstance(config, Config) else load_config(config, sets)
+    with prepare(settings, show=show, track=track, unless=lambda: _stands(settings, overwrite)) as run:
+        if run is None:
+            return settings.folder, None
+        if run.world.first:
+            _begin(settings, overwrite)
+        run.world.wait()
+        return settings.folder, run.train()
+
+
+@contextlib.contextmanager
+def prepare(
+    settings: Config, *, show: bool = False, track: Track = silent, unless: Callable[[], bool] = lambda: False
+) -> Iterator[_Run | None]:
+    """A config as a run that can begin: checked, its data read and its ranker built; None where `unless` says so first."""
     _check_settings(settings)
     loss_fn = functools.partial(check_loss(settings.loss.name, settings.loss.options), **settings.loss.options)
     with World.join(settings.training.parallel, default_device()) as world:
-        if world.share(_stands(settings, overwrite) if world.first else None):
-            return settings.folder, None
+        if world.share(unless() if world.first else None):
+            yield None
+            return
         with world.first_alone():    # what is read for the first time leaves a cache
             lists, dev = training_lists(settings, track), dev_split(settings, track)
-        ranker = build_ranker(settings)
-        if world.first:
-            _begin(settings, overwrite)
-        world.wait()
-        return settings.folder, _Run(settings, ranker, lists, dev, loss_fn, world, show and world.first).train()
+        yield _Run(settings, build_ranker(settings), lists, dev, loss_fn, world, show and world.first)
 
 
 def _stands(settings: Config, overwrite: bool) -> bool:
@@ -181,30 +191,37 @@ class _Run:
     world: World
     show: bool
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where it is saved."""
+        return Checkpoints(self.settings.folder / "checkpoints")
+
+    def training(self, hooks: Hooks | None = None, ledger: Ledger | None = None) -> Training:
+        """The loop of this run, at its start."""
+        settings = self.settings
+        return Training(
+            self.ranker,
+            self.lists.stream,
+            self.loss_fn,
+            plan(settings, self.ranker.device),
+            optimizer=settings.optimizer.model_dump(exclude={"freeze_embeddings", "freeze_layers"}),
+            hooks=hooks or self._hooks(),
+            ledger=ledger,
+            checkpoints=self.checkpoints,
+            world=self.world,
+        )
+
     def train(self) -> TrainResult:
         """From the first step, or the last one saved, to the end."""
-        settings, folder = self.settings, self.settings.folder
-        checkpoints = Checkpoints(folder / "checkpoints")
         with contextlib.ExitStack() as stack:
-            meter = stack.enter_context(Meter(f"training {settings.name}", settings.training.steps))
+            meter = stack.enter_context(Meter(f"training {self.settings.name}", self.settings.training.steps))
             ledger = self._ledger(stack) if self.world.first else None
-            hooks = self._hooks(checkpoints, meter)
-            result = train_ranker(
-                self.ranker,
-                self.lists.stream,
-                self.loss_fn,
-                plan(settings, self.ranker.device),
-                optimizer=optimizer_options(settings),
-                hooks=hooks,
-                ledger=ledger,
-                checkpoints=checkpoints,
-                world=self.world,
-            )
+            result = self.training(self._hooks(meter), ledger).run()
             if ledger is not None:
                 told = {"seconds": result.seconds, "stopped_by": result.stopped_by, "best_step": result.best_step}
                 ledger.write("end", result.steps, interrupted=result.interrupted, **told)
         if self.world.first:
-            self._leave(result, checkpoints)
+            self._leave(result)
         self.world.wait()
         return result
 
@@ -214,7 +231,7 @@ class _Run:
         sinks = open_sinks(options.track, settings.folder, run_name=settings.name, config=settings.model_dump(mode="json"), say=say)
         stack.callback(sinks.close)
         ledger = Ledger(settings.folder / LEDGER, copy=sinks.write)
-        if not Checkpoints(settings.folder / "checkpoints").steps():    # killed before its first save: from the start
+        if not self.checkpoints.steps():    # killed before its first save: from the start
             ledger.cut(0)
             facts = {"lists": len(self.lists), "queries_without_positive": self.lists.without_positive}
             facts |= {"candidates_left_out": self.lists.left_out}
@@ -223,8 +240,8 @@ class _Run:
             ledger.write("start", 0, name=settings.name, **plan, **facts, **machine)
         return ledger
 
-    def _hooks(self, checkpoints: Checkpoints, meter: Meter) -> Hooks:
-        settings, world = self.settings, self.world
+    def _hooks(self, meter: Meter | None = None) -> Hooks:
+        settings, world, checkpoints = self.settings, self.world, self.checkpoints
         scorer = Shared(self.ranker, world)
 
         def save_best(step: int, measures: Mapping[str, float]) -> None:
@@ -233,7 +250,7 @@ class _Run:
                 checkpoints.save_best(step, lambda folder: whole.save(folder, card=model_card(settings, step, measures)))
 
         def on_step(now: Mapping[str, float]) -> None:
-            if self.show:
+            if self.show and meter is not None:
                 meter.done = int(now["step"]) - 1
                 rate = f"{now['lists_per_second']:.1f} lists/s"
                 meter.advance(1, f"loss {now['loss']:.3f}  separation {now['separation']:.2f}  {rate}")
@@ -247,9 +264,9 @@ class _Run:
             say=say if self.world.first else lambda line: None,
         )
 
-    def _leave(self, result: TrainResult, checkpoints: Checkpoints) -> None:
+    def _leave(self, result: TrainResult) -> None:
         """The best ranker as `model/`, and at the end its ranking of the dev split beside the first stage's."""
-        settings, folder = self.settings, self.settings.folder
+        settings, folder, checkpoints = self.settings, self.settings.folder, self.checkpoints
         step = result.best_step or result.steps
         if result.interrupted and step not in checkpoints.steps("best"):
             return
@@ -277,11 +294,6 @@ def plan(settings: Config, device: torch.device) -> Plan:
     )
 
 
-def optimizer_options(settings: Config) -> dict[str, Any]:
-    """Keyword arguments of `build_optimizer`."""
-    return settings.optimizer.model_dump(exclude={"freeze_embeddings", "freeze_layers"})
-
-
 def publish(saved: Path, model: Path) -> None:
     """Have `model/` hold a saved ranker: linked file by file where the disk can, so that it takes no room twice."""
     with staged(model) as work:
@@ -296,8 +308,9 @@ def _link(source: str, target: str) -> None:
 
 
 def say(line: str) -> None:
-    """On stderr, below a progress line."""
-    print(f"\n{line}", file=sys.stderr, flush=True)
+    """On stderr, below a progress line; a log file that has no room stops no training."""
+    with contextlib.suppress(OSError):
+        print(f"\n{line}", file=sys.stderr, flush=True)
 
 
 def model_card(settings: Config, step: int, measures: Mapping[str, float]) -> str:

@@ -14,6 +14,7 @@ from headtail.data.datasets import load_dataset
 from headtail.data.lists import TrainingLists
 from headtail.errors import HeadtailError
 from headtail.evaluation.evaluate import evaluate
+from headtail.losses import takes_teacher
 from headtail.pipeline.lists import first_stage, list_options, teacher
 from headtail.progress import Track, silent
 from headtail.records import Query, RankedList, Run, ScoredDoc, Texts

@@ -191,7 +191,7 @@ def _clear_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ModelError) as error:
-        told = getattr(error, "strerror", None) or error
+        told = str(getattr(error, "strerror", None) or error).removesuffix("; what stood there is unchanged")
         raise CheckpointError(f"{target}: not saved: {told}; what was saved before is whole") from error
 
 

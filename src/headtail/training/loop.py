@@ -23,7 +23,7 @@ from headtail.models.ranker import Ranker
 from headtail.records import RankedList
 from headtail.training.advice import advise
 from headtail.training.batch import ListBatch, build_batch
-from headtail.training.checkpoint import Checkpoints
+from headtail.training.checkpoint import Checkpoint, Checkpoints
 from headtail.training.diagnostics import Drift, head_turnover, layer_norms, part_norms, score_histogram
 from headtail.training.ema import Ema
 from headtail.training.gradient import Backward, backward
@@ -164,17 +164,9 @@ def train(
         TrainingError: `best_by` is none of the measures that `validate` gives.
         CheckpointError: what stands in `checkpoints` is damaged or of another model.
     """
-    run = Training(
+    return Training(
         ranker, stream, loss_fn, plan, optimizer=optimizer, hooks=hooks, ledger=ledger, checkpoints=checkpoints, world=world
-    )
-    started_from = run.resume()
-    with stop_signals() as stop:
-        while run.goes_on(stop):
-            run.step()
-            run.log()
-            run.validate()
-            run.save_if_due()
-    return run.end(stop, started_from)
+    ).run()
 
 
 class Training:
@@ -206,6 +198,17 @@ class Training:
         self.lists: Iterator[RankedList] | None = None
         self.seen: tuple[ListBatch, Tensor] | None = None    # the last step's lists and their scores [B, L]
 
+    def run(self) -> TrainResult:
+        """From the start, or the newest checkpoint, to the end."""
+        resumed_from = self.resume()
+        with stop_signals() as stop:
+            while self.goes_on(stop):
+                self.step()
+                self.log()
+                self.validate()
+                self.save_if_due()
+        return self.end(stop, resumed_from)
+
     def resume(self) -> int | None:
         """Go on from the newest whole checkpoint; the step it was saved after, None where there is none."""
         found = self._load()
@@ -216,14 +219,30 @@ class Training:
         for line in found.passed_over:
             self._warn(f"passed over a checkpoint: {line}")
         self._write("resume", {"processes": self.world.size})
-        if self.plan.refresh_every and self.progress.step >= self.plan.refresh_every:
-            self._refresh(self.progress.step - self.progress.step % self.plan.refresh_every)
+        self._refresh_again()
         return self.progress.step
 
-    def _load(self) -> Any:
+    def bring_to(self, step: int) -> None:
+        """Be as the run was after that step: from the newest checkpoint not past it, or from the start, step by step.
+
+        Nothing is logged, validated or saved. A step is a function of what stood before it alone, so this is that run.
+        """
+        self._load(most=step)
+        self._refresh_again()
+        while self.progress.step < step:
+            self.step()
+
+    def _refresh_again(self) -> None:
+        """The negatives that the run had at this step."""
+        step, every = self.progress.step, self.plan.refresh_every
+        if every and step > every and step % every:    # at a multiple of it, the next batch does so
+            self._refresh(step - step % every)
+
+    def _load(self, most: int | None = None) -> Checkpoint | None:
+        """The newest whole checkpoint, saved after step `most` at the latest, put into this run."""
         if self.checkpoints is None:
             return None
-        first = self.checkpoints.load() if self.world.first else None
+        first = self.checkpoints.load(most) if self.world.first else None
         step = self.world.share(None if first is None else first.step)
         if step is None:
             return None
@@ -281,6 +300,8 @@ class Training:
                 told.update(self.hooks.loss_parts(scores.detach(), batch.labels, batch.mask, **batch.more))
             return self.loss_fn(scores, batch.labels, batch.mask, **batch.more)
 
+        for name, values in batch.more.items():
+            check_finite(f"{name}'s score", values, batch)
         self.ranker.train()
         self._seed("score", self.world.rank)
         found = backward(
@@ -334,7 +355,11 @@ class Training:
             self._write("not_finite", {"text": str(error), "lists": error.lists}, step=step)
             self.save()
             many = f" after {progress.skipped} steps that were skipped" if progress.skipped else ""
-            raise NotFiniteError(f"step {step}{many}: {error}; the weights are those before it", error.lists) from error
+            raise NotFiniteError(
+                f"step {step}{many}: {error}; the weights are those before it: lower the learning rates, or look into it with"
+                f" `headtail replay RUN --step {step}`",
+                error.lists,
+            ) from error
         progress.step, progress.skipped = step, progress.skipped + 1
         self._write("skipped", {"text": str(error), "lists": error.lists})
         self.hooks.say(f"step {step} skipped: {error}")

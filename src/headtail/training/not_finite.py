@@ -19,13 +19,14 @@ def check_finite(what: str, values: Tensor, batch: ListBatch) -> None:
 
     Args:
         what: in words.
-        values: one for each gathered score [size * M], or a scalar.
+        values: one for each gathered score [size * M], or laid out already [B, L], or a scalar.
     """
     if torch.isfinite(values).all():
         return
     if values.ndim == 0:
         raise NotFiniteError(f"the {what} is {values.item()} on {_queries(batch)}", _ids(batch))
-    bad = ~torch.isfinite(batch.lay_out(values)) & batch.mask    # [B, L]
+    laid_out = values if values.shape == batch.mask.shape else batch.lay_out(values)
+    bad = ~torch.isfinite(laid_out) & batch.mask    # [B, L]
     pairs = [(batch.lists[row].query.query_id, batch.lists[row].docs[place].doc_id) for row, place in bad.nonzero().tolist()]
     named = _listed(f"({query_id!r}, {doc_id!r})" for query_id, doc_id in pairs)
     raise NotFiniteError(f"the {what} is not finite for {len(pairs)} of {int(batch.mask.sum())} pairs: {named}", _ids(batch))

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
@@ -38,7 +38,8 @@ def stop_signals() -> Iterator[Stop]:
     def first(number: int, _frame: object) -> None:
         stop.signal = signal.Signals(number)
         name = NAMES[stop.signal]
-        print(f"\n{name}: finishing this step, then saving; {name} again stops at once", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(f"\n{name}: finishing this step, then saving; {name} again stops at once", file=sys.stderr, flush=True)
         put_back()
 
     def put_back() -> None:
