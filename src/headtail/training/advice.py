@@ -195,8 +195,8 @@ def measure_falls(records: Records) -> Advice | None:
             return Advice(
                 "measure falls",
                 int(began),
-                f"{name} falls for {falls} validations in a row: from {_n(values[top])} (step {began:,.0f}) to {_n(values[-1])} (step"
-                f" {now:,.0f}). Nothing is lost, the best step is kept; going on is likely to cost time alone:"
+                f"{name} falls for {falls} validations in a row: from {_n(values[top])} (step {began:,.0f}) to {_n(values[-1])}"
+                f" (step {now:,.0f}). Nothing is lost, the best step is kept; going on is likely to cost time alone:"
                 " validation.patience stops such a run, lower learning rates may save it.",
             )
     return None
