@@ -15,7 +15,7 @@ from rich.text import Text
 from headtail.progress import clock
 from headtail.report.braille import Line, chart, number, spark
 from headtail.report.tables import one_line
-from headtail.training.advice import advise
+from headtail.training.advice import advice_of
 from headtail.training.curves import Records, dev_measures, finite, first_of, latest, series
 
 TRAIN, VALIDATION, TEMPERED = "dodger_blue1", "dark_orange", "medium_orchid"
@@ -183,8 +183,7 @@ def _layer_table(layers: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def _advice(records: Records, width: int, room: int | None) -> list[RenderableType]:
     """What the run tells of itself and its last two warnings, each cut to what there is room for."""
-    told = [(r.get("step"), r.get("text")) for r in records if r.get("kind") == "advice"]
-    told = told or [(one.step, one.text) for one in advise(records)]    # a run that was cut off before it could
+    told: list[tuple[Any, Any]] = [(one.step, one.text) for one in advice_of(records)]
     warned = [(r.get("step"), r.get("text")) for r in records if r.get("kind") == "warning"][-2:]
     signs = ["▲"] * len(told) + ["!"] * len(warned)
     texts = [

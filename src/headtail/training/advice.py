@@ -58,6 +58,16 @@ def advise(records: Records) -> list[Advice]:
     return sorted((one for one in found if one is not None), key=lambda one: (one.step, list(RULES).index(one.kind)))
 
 
+def advice_of(records: Records) -> list[Advice]:
+    """What was said while the run went on; of a ledger that holds no advice, what there is to say now."""
+    said = [
+        Advice(str(record.get("about")), int(finite(record.get("step")) or 0), str(record.get("text")))
+        for record in records
+        if record.get("kind") == "advice"
+    ]
+    return list(dict.fromkeys(said)) or advise(records)
+
+
 def wobble(values: Sequence[float]) -> float:
     """Standard deviation of what a curve does besides going straight on: from its second differences, robust to outliers.
 
