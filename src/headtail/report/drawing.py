@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from headtail.report.tables import ir_number, one_line
 from headtail.training.curves import Point
@@ -89,8 +90,20 @@ def draw(name: str, label: str, curves: Sequence[Curve], *, best: float | None =
         if best is not None:
             _mark_best(axes, best)
         _frame(axes, [value for curve in curves for value in (*(y for _, y in curve.points), *_inner(curve.behind))], shown)
+        if log:
+            axes.yaxis.set_major_locator(FixedLocator(_round_logarithms(*axes.get_ylim())))
         _label_lines(axes, [(c.points[-1][1], fit(c.name), c.colour) for c in curves if c.labelled and c.points], shown)
         return _to_svg(figure, label)
+
+
+def _round_logarithms(low: float, high: float) -> list[float]:
+    """Where 1, 2 and 5 times the powers of ten lie between two logarithms; where those are many the powers alone."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    for digits in ((1, 2, 5), (1,)):
+        found = [at for at in (power + math.log10(digit) for power in powers for digit in digits) if low <= at <= high]
+        if len(found) <= 6:
+            break
+    return found
 
 
 def _logarithm(curve: Curve) -> Curve:
@@ -192,6 +205,7 @@ def _to_svg(figure: Figure, label: str) -> str:
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     view_box = f"0 0 {SIZE[0] * 72:g} {SIZE[1] * 72:g}"
-    opening = f'<svg class="chart" viewBox="{view_box}" role="img" aria-label="{label}" xmlns="http://www.w3.org/2000/svg"'
-    svg = re.sub(r"<svg[^>]*>", opening + ' xmlns:xlink="http://www.w3.org/1999/xlink">', svg, count=1)
+    opening = f'<svg class="chart" viewBox="{view_box}" role="img" aria-label="{escape(one_line(label))}" xmlns="http://www.w3.org/2000/svg"'
+    opening += ' xmlns:xlink="http://www.w3.org/1999/xlink">'
+    svg = re.sub(r"<svg[^>]*>", lambda _: opening, svg, count=1)    # not as a pattern: a label may hold a backslash
     return re.sub(r"\n\s*", "\n", svg).strip()
