@@ -22,6 +22,7 @@ def fake_run(
     lists: int = 4000,
     lists_per_step: int = 8,
     noise: float = 1.0,
+    carried: float = 0.0,
     saw_tooth: float = 0.0,
     layers: int = 12,
     done: bool = True,
@@ -32,6 +33,7 @@ def fake_run(
     Args:
         fault: "" healthy, "over-confident", "over-fitting", "easy pairs".
         noise: 1: train loss .02 a log line, validation loss .004, measures .004.
+        carried: share of the noise of a validation that the next one keeps, as when the model itself wanders.
         saw_tooth: what training loss drops by at each border of an epoch.
         done: whether the run has ended.
     """
@@ -42,6 +44,7 @@ def fake_run(
 
     records = [{"kind": "start", "step": 0, "name": name, "lists": lists, "lists_per_step": lists_per_step, "steps": steps,
                 "best_by": "RR@10", "queries_without_positive": 3, "device": "cpu", "threads": 2}]    # fmt: skip
+    wandering = dict.fromkeys(SIZES, 0.0)
     train_losses: list[float] = []
     before = 0
     for step in range(log_every, steps + 1, log_every):
@@ -51,6 +54,9 @@ def fake_run(
         train_losses.append(measured["train"])
         records.append(train_record(step, steps, measured, lists_per_step, layers, chance))
         if step % every == 0 or step == steps:
+            for key in SIZES:    # of the same size whatever is carried
+                wandering[key] = carried * wandering[key] + math.sqrt(1 - carried**2) * (measured[key] - truth[key])
+            measured = {key: truth[key] + wandering[key] for key in SIZES}
             gap = measured["loss"] - sum(train_losses[before:]) / len(train_losses[before:])
             before = len(train_losses)
             records.append(validation_record(step, measured, gap))

@@ -91,7 +91,7 @@ def test_one_border_is_not_enough_for_a_saw_tooth():
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"every": 50}, {"every": 250}, {"lists": 2000}, {"lists": 800}, {"lists": 400}, {"noise": 0.3}], ids=str
+    "options", [{}, {"every": 50}, {"every": 250}, {"lists": 2000}, {"lists": 800}, {"lists": 400}, {"noise": 0.3}, {"carried": 0.8}], ids=str
 )
 def test_a_healthy_run_is_left_alone_in_98_of_100(options):
     assert sum(bool(advise(fake_run(seed=seed, layers=0, **options))) for seed in range(100)) <= 2

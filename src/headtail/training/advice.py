@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from headtail.training.curves import Point, Records, dev_measures, finite, first_of, series
 from headtail.training.epochs import EpochJumps
 
-SURE = 4.5           # times its own noise a figure has to move
-LOSS_MATTERS = 0.03    # share of the lowest validation loss; less is not worth a word
+SURE = 4.5                # times its own noise a figure has to move
+LOSS_MATTERS = 0.03       # share of the lowest validation loss; less is not worth a word
 MEASURE_MATTERS = 0.03    # share of the best dev measure
-GAP_MATTERS = 0.15    # share of the lowest validation loss
-EASY_MATTERS = 0.1    # share by which separation grows
-JUMP_MATTERS = 0.02   # share of the training loss
-FALLS = 3            # validations in a row
-BLOCK = 10           # log lines that make one point of a training curve
+FALL_MATTERS = 0.05       # the same where nothing but the measure tells it
+GAP_MATTERS = 0.15        # share of the lowest validation loss
+EASY_MATTERS = 0.1        # share by which separation grows
+JUMP_MATTERS = 0.02       # share of the training loss
+FALLS = 3                 # validations in a row
+BLOCK = 10                # log lines that make one point of a training curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def measure_falls(records: Records) -> Advice | None:
         while top and values[top - 1] > values[top]:
             top -= 1
         falls, fell = end - 1 - top, values[top] - values[-1]
-        if falls >= FALLS and fell > max(SURE * wobble(values), MEASURE_MATTERS * max(values)):
+        if falls >= FALLS and fell > max(SURE * wobble(values), FALL_MATTERS * max(values)):
             began, now = points[top][0], points[end - 1][0]
             return Advice(
                 "measure falls",

@@ -54,7 +54,10 @@ class Sinks:
         self._workers = workers
 
     def write(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
-        """Hand one record to every sink that still works; a sink whose queue is full misses it, and that is counted."""
+        """Hand one record to every sink that still works; one whose queue is full misses it, and that is counted.
+
+        The values are read later, in another thread: they must not change any more.
+        """
         for worker in self._workers:
             worker.put((kind, step, values))
 
