@@ -16,6 +16,7 @@ from headtail.training.curves import Point, Records, dev_measures, finite, first
 from headtail.training.epochs import EpochJumps
 
 SURE = 4.5                # times its own noise a figure has to move
+SURE_OF_MEANS = 3.5       # the same between two means, each with the noise of a mean
 LOSS_MATTERS = 0.03       # share of the lowest validation loss; less is not worth a word
 MEASURE_MATTERS = 0.03    # share of the best dev measure
 FALL_MATTERS = 0.05       # the same where nothing but the measure tells it
@@ -82,11 +83,18 @@ def wobble(values: Sequence[float]) -> float:
 
 
 def risen(values: Sequence[float], matters: float) -> bool:
-    """Whether the last two values both stand above the lowest one before them: by more than noise, and enough to matter."""
-    low = min(values)
-    if len(values) < 4 or low in values[-2:]:
+    """Whether values have risen since their lowest one, by more than noise and enough to matter.
+
+    Compared are the later half of those after the lowest one, two at least, with the lowest and its two neighbours.
+    """
+    low = values.index(min(values))
+    late = max(2, (len(values) - 1 - low) // 2)
+    if low >= len(values) - 2 or len(values) < 4:
         return False
-    return min(values[-2:]) - low > max(SURE * wobble(values), matters * abs(low))
+    near = values[max(0, low - 1) : low + 2]
+    base, level = sum(near) / len(near), sum(values[-late:]) / late
+    noise = wobble(values) * math.sqrt(1 / late + 1 / len(near))
+    return min(level, *values[-2:]) - base > matters * abs(values[low]) and level - base > SURE_OF_MEANS * noise
 
 
 def fallen(values: Sequence[float], matters: float) -> bool:
