@@ -307,6 +307,28 @@ def report(
 
 
 @app.command(rich_help_panel=RUNS)
+def watch(
+    folder: Annotated[Path, typer.Argument(help="folder of a training run")],
+    once: Annotated[bool, typer.Option("--once", help="print it and leave, as where there is no terminal")] = False,
+) -> None:
+    """headtail watch runs/squad: curves, layers and advice while it trains; Ctrl-C leaves, training goes on."""
+    from headtail.pipeline.watch import watch as run_watch
+
+    run_watch(folder, once=once)
+
+
+@app.command("compare-runs", rich_help_panel=RUNS)
+def compare_runs(
+    folders: Annotated[list[Path], typer.Argument(help="folders of training runs")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write")] = Path("comparison.html"),
+) -> None:
+    """headtail compare-runs runs/plain runs/capped -o comparison.html"""
+    from headtail.pipeline.compare import compare_runs as run_compare
+
+    typer.echo(f"page: {run_compare(folders, output)}")
+
+
+@app.command(rich_help_panel=RUNS)
 def demo(
     encoder: Annotated[str, typer.Option("--encoder", help="minilm, google-t5/t5-small or other hub names, a folder")] = "minilm",
     seed: Annotated[int, typer.Option("--seed")] = 0,

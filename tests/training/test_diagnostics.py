@@ -211,3 +211,24 @@ def test_a_loss_of_the_order_alone_keeps_temperature_one():
 
 def test_scores_in_the_wrong_order_want_the_highest_temperature():
     assert best_temperature(LOSSES["softmax"], *batch(apart=-5))[0] == pytest.approx(math.exp(5), rel=0.01)
+
+
+def test_the_layers_of_a_ranker_make_up_its_gradient_and_move_when_it_learns(tmp_path):
+    from tests.world import write_t5
+
+    from headtail.models.ranker import Ranker
+
+    ranker = Ranker.from_encoder(write_t5(tmp_path / "t5"), max_length=32, dropout=0.0)
+    several = ranker.layers()
+    drift = Drift(several)
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=1e-3)
+    inputs = ranker.tokenizer(["a cat", "ice"], ["the cat sleeps on the stove", "ice is cold"], return_tensors="pt", padding=True)
+    scores = ranker(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])    # [2]
+    LOSSES["softmax"](scores[None], tensor([[1.0, 0.0]]), tensor([[True, True]])).backward()
+    norms = layer_norms(several)
+    assert list(norms) == ["embeddings", "layer_0", "layer_1", "top", "head"]
+    whole = nn.utils.clip_grad_norm_(ranker.parameters(), 1e9).item()
+    assert math.hypot(*norms.values()) == pytest.approx(whole, rel=1e-5)
+    assert math.hypot(*part_norms(norms).values()) == pytest.approx(whole, rel=1e-5)
+    optimizer.step()
+    assert all(0 < moved < 1 for moved in drift.measure().values())

@@ -156,7 +156,10 @@ def layer_norms(layers: Layers) -> dict[str, float]:
 
 
 def _norms(tensors: Sequence[Tensor]) -> list[float]:
-    """The norm of each, with one wait for the device; of a tensor in shares on several devices the norm of the whole."""
+    """The norm of each, with one wait for the device; of a tensor in shares on several devices the norm of the whole.
+
+    Then all of those devices have to ask.
+    """
     if not tensors:
         return []
     norms = [n.full_tensor() if hasattr(n, "full_tensor") else n for n in torch._foreach_norm(list(tensors), 2, torch.float32)]
