@@ -159,7 +159,7 @@ class Ranker(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):                      # head and scores: always fp32
             hidden = hidden.to(self.head.weight.dtype)
             pooled = POOLINGS[self.pooling](hidden, inputs["attention_mask"])        # [N, D]
-            scores: Tensor = self.head(self.dropout(pooled)).squeeze(-1)             # [N]
+            scores = torch.squeeze_copy(self.head(self.dropout(pooled)), -1)         # [N]  FSDP wants no view
         return scores
 
     @torch.inference_mode()

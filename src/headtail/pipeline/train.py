@@ -228,7 +228,8 @@ class _Run:
     def _ledger(self, stack: contextlib.ExitStack) -> Ledger:
         """The ledger with its copies; a run that begins has a first line of its own."""
         settings, options = self.settings, self.settings.training
-        sinks = open_sinks(options.track, settings.folder, run_name=settings.name, config=settings.model_dump(mode="json"), say=say)
+        config, step = settings.model_dump(mode="json"), max(self.checkpoints.steps(), default=0)
+        sinks = open_sinks(options.track, settings.folder, run_name=settings.name, config=config, step=step, say=say)
         stack.callback(sinks.close)
         ledger = Ledger(settings.folder / LEDGER, copy=sinks.write)
         if not self.checkpoints.steps():    # killed before its first save: from the start

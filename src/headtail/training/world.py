@@ -9,6 +9,7 @@ are (dropout draws other units, since each process has its own stream of random 
 from __future__ import annotations
 
 import copy
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -56,7 +57,9 @@ class World:
             if size != wanted:
                 raise TrainingError(f"expected {wanted} processes, found {size}; start them with torchrun")
             yield cls(dist.get_rank(), size, parallel)
+            dist.barrier()    # none leaves while another still talks to it
         finally:
+            gc.collect()    # modules that hold the group go first: its threads must not outlive it
             dist.destroy_process_group()
 
     @property
