@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.training.several import PAIRS
+from tests.world import run_cli, write_config, write_world
 
 from headtail.errors import TrainingError
 from headtail.models.ranker import Ranker
@@ -80,6 +81,25 @@ def test_a_run_goes_on_with_another_number_of_processes(name, processes, folders
     resumed = [record for record in read_ledger(folders / name / "ledger.jsonl") if record["kind"] == "resume"]
     assert [(record["step"], record["processes"]) for record in resumed] == [(4, processes)]
     same(folders / "alone", folders / name)
+
+
+def test_the_command_line_under_torchrun(encoder, tmp_path):
+    """Data read, validation shared, and everything written by the first process alone."""
+    config = write_config(tmp_path / "tiny.toml", write_world(tmp_path / "world"), encoder)
+    sets = ("training.precision=fp32", "ranker.dropout=0.0", "loss.name=bce", "training.checkpoint_every=1")
+    assert run_cli("train", config, "--set", *sets, "name=one") == 0
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "headtail"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command += ["train", str(config), "--set", *sets, "name=two", "training.parallel=fsdp"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("trained 4 steps") == 1
+    one, two = tmp_path / "runs" / "one", tmp_path / "runs" / "two"
+    assert losses(one) == pytest.approx(losses(two), abs=1e-6)
+    assert [r["measures"] for r in read_ledger(one / "ledger.jsonl") if r["kind"] == "validation"] == [
+        r["measures"] for r in read_ledger(two / "ledger.jsonl") if r["kind"] == "validation"
+    ]
+    assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
 
 
 def test_the_comparison_can_fail(folders):

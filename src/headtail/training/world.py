@@ -107,9 +107,9 @@ class World:
         """[M] of each process -> [size * M], process after process."""
         if self.size == 1:
             return values
-        gathered = values.new_empty(self.size * len(values))
-        dist.all_gather_into_tensor(gathered, values.contiguous())
-        return gathered
+        parts = [torch.empty_like(values) for _ in range(self.size)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
 
     def own(self, values: Tensor) -> Tensor:
         """The share [M] of this process in [size * M]."""
