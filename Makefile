@@ -1,10 +1,10 @@
-# make demo | test | lint | bench | oracles | mutants: each sets up .venv by itself.
+# make demo | test | lint | bench | oracles | mutants | reliability: each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench oracles mutants setup clean
+.PHONY: demo test lint bench oracles mutants reliability setup clean
 setup: $(READY)
 
 # One install with exact pins, torch first by name: a CPU machine then takes the CPU build that the index gives it.
@@ -31,6 +31,11 @@ bench: $(READY)
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/gradient_cache.py
+	$(BIN)/python benchmarks/training.py
+
+# Kills, failing disks, flipped bits and NaN in full: what docs/reliability.md tells of. Five minutes.
+reliability: $(READY)
+	$(BIN)/python -m pytest tests/reliability --long
 
 # The losses against JAX: half a gigabyte in a venv of its own, so that `make test` needs none of it.
 ORACLES := tests/losses/oracles

@@ -41,19 +41,19 @@ def one_step(data: Path, docs: int, side: str, token_budget: int) -> dict[str, f
     from headtail.models.off_the_shelf import resolve_name
     from headtail.models.ranker import Ranker
     from headtail.records import Doc, RankedList
-    from headtail.training.loop import train
+    from headtail.training.loop import Plan, train
 
     transformers.utils.logging.disable_progress_bar()
     dataset = load_dataset(data)
     query = next(iter(dataset.queries("test").values()))
     chosen = [Doc(doc_id, dataset.collection[doc_id]) for doc_id in itertools.islice(dataset.collection, docs)]
     ranker = Ranker.from_encoder(resolve_name("minilm"), max_length=128)
-    options = {"steps": 1, "lists_per_step": 1, "gradient_cache": side == "cached", "token_budget": token_budget}
+    plan = Plan(steps=1, lists_per_step=1, gradient_cache=side == "cached", token_budget=token_budget)
 
     def step(many: list[Doc]) -> float:
         ranked = RankedList(query, tuple(many), (1.0, *[0.0] * (len(many) - 1)))
         started = time.perf_counter()
-        train(ranker, itertools.repeat(ranked), LOSSES["hybrid"], **options)
+        train(ranker, lambda start: itertools.repeat(ranked), LOSSES["hybrid"], plan)
         return time.perf_counter() - started
 
     step(chosen[:2])

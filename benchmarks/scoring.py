@@ -43,8 +43,8 @@ def real_pairs(folder: Path, count: int) -> list[tuple[str, str]]:
     return pairs[:count]
 
 
-def t5_small(folder: Path, texts: list[str]) -> Path:
-    """A T5 of t5-small's size with random weights, and a tokenizer of up to 8,000 pieces learned from the pairs."""
+def t5_small(folder: Path, texts: list[str], **sizes: int) -> Path:
+    """A T5 with random weights, of t5-small's size unless `sizes` differ; a tokenizer of up to 8,000 pieces learned from texts."""
     import json
 
     import sentencepiece
@@ -56,7 +56,7 @@ def t5_small(folder: Path, texts: list[str]) -> Path:
     )
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 100}))
     torch.manual_seed(0)
-    transformers.T5EncoderModel(transformers.T5Config(vocab_size=8128, **T5_SMALL)).save_pretrained(folder)
+    transformers.T5EncoderModel(transformers.T5Config(**{"vocab_size": 8128, **T5_SMALL, **sizes})).save_pretrained(folder)
     return folder
 
 

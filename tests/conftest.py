@@ -11,3 +11,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 _session = tempfile.TemporaryDirectory(prefix="headtail-tests-")    # kept alive by its name, removed when Python ends
 os.environ["HEADTAIL_CACHE"] = _session.name
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="tests/reliability in full: `make reliability`")

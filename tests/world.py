@@ -80,3 +80,18 @@ warmup_steps = 1
 log_every = 1
 """)
     return path
+
+
+def run_cli(*arguments: object) -> int:
+    """Exit status of `headtail ARGUMENTS`."""
+    from headtail import cli
+
+    before = cli.sys.argv
+    cli.sys.argv = ["headtail", *map(str, arguments)]
+    try:
+        cli.main()
+    except SystemExit as error:
+        return error.code or 0
+    finally:
+        cli.sys.argv = before
+    return 0

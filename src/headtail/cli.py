@@ -190,23 +190,86 @@ def evaluate(
 
 
 @app.command(rich_help_panel=RUNS)
+def mine(
+    ranker: Annotated[str, typer.Argument(help="folder of a saved ranker; or minilm, bi:NAME, cross:NAME")],
+    data: Data,
+    split: Split,
+    run: Annotated[Path, typer.Option("--run", help="first stage: TREC run file")],
+    output: Output,
+    depth: Annotated[int, typer.Option("--depth", help="docs of the first stage that are candidates", min=1)] = 100,
+    keep: Annotated[int, typer.Option("--keep", help="negatives a query: those that the ranker scores highest", min=1)] = 30,
+    margin: Annotated[
+        float | None, typer.Option("--margin", help="leave out what scores above the query's worst positive less this")
+    ] = None,
+    teacher: Annotated[Path | None, typer.Option("--teacher", help="TREC run file to take the margin of, not of RANKER")] = None,
+    random: Annotated[int, typer.Option("--random", help="docs a query from the whole collection besides", min=0)] = 0,
+    found_only: Annotated[bool, typer.Option("--found-only", help="only positives in --run, as lists.found_only")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="of --random")] = 0,
+    token_budget: Annotated[int, typer.Option("--token-budget", help="tokens of one batch", min=1)] = 2048,
+    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16")] = "auto",
+) -> None:
+    """headtail mine runs/demo/model --data pydocs --split train --run bm25.trec.gz --margin 0 -o mined.trec.gz"""
+    from headtail.pipeline.mine import mine as run_mine
+
+    mined = run_mine(
+        ranker,
+        data,
+        split,
+        run,
+        depth=depth,
+        keep=keep,
+        margin=margin,
+        teacher=teacher,
+        random=random,
+        found_only=found_only,
+        seed=seed,
+        output=output,
+        token_budget=token_budget,
+        precision=precision,
+        show=True,
+    )
+    typer.echo(f"{output}: {mined.told()}")
+
+
+@app.command(rich_help_panel=RUNS)
 def train(
     config: Annotated[Path, typer.Argument(help="TOML file; configs/ holds some")],
     sets: Sets = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="begin anew where a run of that name stands")] = False,
+    on_nonfinite: Annotated[str | None, typer.Option("--on-nonfinite", help="stop, or skip a step that gives NaN")] = None,
 ) -> None:
-    """headtail train configs/squad_hybrid.toml --set training.steps=50"""
+    """headtail train configs/squad_hybrid.toml --set training.steps=50; the same again goes on with a run that was stopped"""
     from headtail.pipeline.report import report as run_report
     from headtail.pipeline.train import summary
     from headtail.pipeline.train import train as run_train
     from headtail.progress import track
 
-    folder, result = run_train(config, sets=tuple(sets or ()), overwrite=overwrite, show=True, track=track)
+    changes = [*(sets or ()), *([f"training.on_nonfinite={on_nonfinite}"] if on_nonfinite is not None else [])]
+    folder, result = run_train(config, sets=tuple(changes), overwrite=overwrite, show=True, track=track)
+    if os.environ.get("RANK", "0") != "0":    # under torchrun the first process speaks
+        raise typer.Exit(_status(result))
     if result is None:
         typer.echo(f"{folder}: this very run is finished already; --overwrite begins anew")
         return
-    page = run_report(folder)
-    typer.echo(f"{summary(result)}\nranker: {folder / 'model'}\npage:   {page}")
+    typer.echo(summary(result))
+    if (folder / "model").is_dir():
+        typer.echo(f"ranker: {folder / 'model'}")
+    if result.interrupted:
+        typer.echo("saved; the same command goes on from there")
+        raise typer.Exit(_status(result))
+    typer.echo(f"page:   {run_report(folder)}")
+
+
+@app.command(rich_help_panel=RUNS)
+def replay(
+    folder: Annotated[Path, typer.Argument(help="folder of a training run")],
+    step: Annotated[int, typer.Option("--step", help="optimizer step, from 1")],
+) -> None:
+    """headtail replay runs/squad --step 120: one step again, from the checkpoint before it; where it stopped being finite"""
+    from headtail.pipeline.replay import describe
+    from headtail.pipeline.replay import replay as run_replay
+
+    typer.echo(describe(run_replay(folder, step), folder))
 
 
 @app.command(rich_help_panel=RUNS)
@@ -244,6 +307,28 @@ def report(
 
 
 @app.command(rich_help_panel=RUNS)
+def watch(
+    folder: Annotated[Path, typer.Argument(help="folder of a training run")],
+    once: Annotated[bool, typer.Option("--once", help="print it and leave, as where there is no terminal")] = False,
+) -> None:
+    """headtail watch runs/squad: curves, layers and advice while it trains; Ctrl-C leaves, training goes on."""
+    from headtail.pipeline.watch import watch as run_watch
+
+    run_watch(folder, once=once)
+
+
+@app.command("compare-runs", rich_help_panel=RUNS)
+def compare_runs(
+    folders: Annotated[list[Path], typer.Argument(help="folders of training runs")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write")] = Path("comparison.html"),
+) -> None:
+    """headtail compare-runs runs/plain runs/capped -o comparison.html"""
+    from headtail.pipeline.compare import compare_runs as run_compare
+
+    typer.echo(f"page: {run_compare(folders, output)}")
+
+
+@app.command(rich_help_panel=RUNS)
 def demo(
     encoder: Annotated[str, typer.Option("--encoder", help="minilm, google-t5/t5-small or other hub names, a folder")] = "minilm",
     seed: Annotated[int, typer.Option("--seed")] = 0,
@@ -261,6 +346,11 @@ def demo(
     made = run_demo(encoder, seed=seed, steps=steps, runs_folder=runs_folder, say=say, track=track, show=True)
     print_table(made.table)
     typer.echo(f"ranker: {made.model}\npage:   {made.page}")
+
+
+def _status(result: Any) -> int:
+    """Exit status of a training run: that of a process which the signal had ended."""
+    return {"Ctrl-C": 130, "SIGTERM": 143}.get(result.stopped_by, 0) if result is not None else 0
 
 
 def _say_written(run: Any, output: Path) -> None:

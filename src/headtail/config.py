@@ -39,7 +39,8 @@ class SourceConfig(StrictModel):
     def told(self) -> str:
         """For a page or a card: pydocs train, browse alone, 4 times."""
         alone = f", {self.only} alone" if self.only else ""
-        return f"{self.name} {self.split}{alone}{f', {self.repeat} times' if self.repeat > 1 else ''}"
+        share = f", weight {self.weight:g}" if self.weight is not None else ""
+        return f"{self.name} {self.split}{alone}{f', {self.repeat} times' if self.repeat > 1 else ''}{share}"
 
 
 class ValidationConfig(StrictModel):

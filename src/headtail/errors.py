@@ -6,7 +6,7 @@ The command line prints a `HeadtailError` as that one line and leaves with exit 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 
 
@@ -24,6 +24,18 @@ class ModelError(HeadtailError):
 
 class TrainingError(HeadtailError):
     """A training run that cannot start or go on."""
+
+
+class NotFiniteError(TrainingError):
+    """A score, the loss or a gradient that is NaN or infinite; `lists` names the batch: query_id -> doc_ids."""
+
+    def __init__(self, line: str, lists: Mapping[str, Sequence[str]]) -> None:
+        self.lists = lists
+        super().__init__(line)
+
+
+class CheckpointError(HeadtailError):
+    """A checkpoint that could not be saved, or is damaged."""
 
 
 class DataError(HeadtailError):

@@ -1,7 +1,7 @@
-"""Files written whole or not at all.
+"""Files written whole or not at all, and folders that can be told from damaged ones.
 
 A writer fills a temporary file beside its target and renames it at the end, so a full disk or a killed process never
-harms what stood there before.
+harms what stood there before. A manifest holds the size and SHA-256 of each file of a folder.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
+import hashlib
 import io
+import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from headtail.errors import HeadtailError, shorten
+from headtail.errors import CheckpointError, HeadtailError, shorten
 
 GZIP_LEVEL = 6    # level 9 takes about twice the time for 1 % fewer bytes
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -99,3 +101,75 @@ def clear_disk_errors(path: PathLike) -> Iterator[None]:
         if error.errno not in NO_ROOM:
             raise
         raise HeadtailError(f"no room on disk: {path} was not written, what stood there is untouched") from None
+
+
+MANIFEST = "headtail.manifest.json"    # a hub's folder may hold a manifest.json of its own
+FREE = {"README.md", MANIFEST}    # a card may be edited
+
+
+def write_manifest(folder: Path, hashes: Mapping[str, str] | None = None) -> None:
+    """Write the manifest: size and SHA-256 of every file below a folder, in one form of bytes, synced.
+
+    Args:
+        hashes: path inside the folder -> SHA-256 of what was meant to be written, of files synced already; the others are
+            synced and read.
+    """
+    files = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        if hashes is None or name not in hashes:
+            sync(path)
+        if name not in FREE:
+            files[name] = {"size": path.stat().st_size, "sha256": (hashes or {}).get(name) or _sha256(path)}
+    for inner in sorted(path for path in folder.rglob("*") if path.is_dir()):
+        sync(inner)
+    handle = os.open(folder / MANIFEST, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    try:
+        text = _manifest_bytes(files)
+        while text:
+            text = text[os.write(handle, text) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def verify(folder: Path) -> None:
+    """Raise CheckpointError unless the folder holds what its manifest says, to the bit, and no file more."""
+    path = folder / MANIFEST
+    try:
+        raw = path.read_bytes()
+        told = json.loads(raw)["files"]
+        canonical = _manifest_bytes(told) == raw
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise CheckpointError(f"{path}: expected a manifest, found {type(error).__name__}") from error
+    if not canonical:
+        raise CheckpointError(f"{path}: damaged")
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - FREE
+    for name in sorted(found ^ set(told)):
+        raise CheckpointError(f"{folder / name}: {'not in the manifest' if name in found else 'missing'}")
+    for name, facts in told.items():
+        size = (folder / name).stat().st_size
+        if size != facts["size"]:
+            raise CheckpointError(f"{folder / name}: damaged: expected {facts['size']:,} bytes, found {size:,}")
+        if _sha256(folder / name) != facts["sha256"]:
+            raise CheckpointError(f"{folder / name}: damaged: its SHA-256 is not the one of the manifest")
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file or a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _manifest_bytes(files: Mapping[str, Any]) -> bytes:
+    """One form and its own hash, so that a change anywhere in the manifest shows as well."""
+    own = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({"files": files, "sha256": own}, sort_keys=True, indent=1) + "\n").encode()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -65,8 +66,9 @@ class Meter:
         else:
             parts.append(clock(seconds))
         line = "  ".join([*parts, self.note] if self.note else parts)
-        self.stream.write(f"\r\x1b[2K{line}{end}" if self.terminal else line + end)
-        self.stream.flush()
+        with contextlib.suppress(OSError):    # a log file that has no room stops no work
+            self.stream.write(f"\r\x1b[2K{line}{end}" if self.terminal else line + end)
+            self.stream.flush()
 
 
 def clock(seconds: float) -> str:

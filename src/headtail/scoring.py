@@ -61,12 +61,7 @@ def rerank(
     Raises:
         HeadtailError: the run names a query or a doc that the data lacks, or lacks a query.
     """
-    unknown = [query_id for query_id in run if query_id not in queries]
-    if unknown:
-        raise HeadtailError(
-            f"run {run.name!r} holds {len(unknown)} queries that the data lacks (first: {unknown[0]!r});"
-            " is it a run of another split?"
-        )
+    check_queries(run, queries)
     lacking = [query_id for query_id in queries if not run.get(query_id)]
     if lacking and missing == "error":
         raise HeadtailError(
@@ -84,6 +79,16 @@ def rerank(
         },
         name,
     )
+
+
+def check_queries(run: Run, queries: Mapping[str, Query]) -> None:
+    """Raise HeadtailError if the run holds a query that the data lacks."""
+    unknown = [query_id for query_id in run if query_id not in queries]
+    if unknown:
+        raise HeadtailError(
+            f"run {run.name!r} holds {len(unknown)} queries that the data lacks (first: {unknown[0]!r});"
+            " is it a run of another split?"
+        )
 
 
 def check_docs(name: str, wanted: Iterable[tuple[str, str]], texts: Texts) -> None:

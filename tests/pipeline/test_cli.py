@@ -5,11 +5,12 @@ import gzip
 import json
 import re
 import shutil
+import signal
 
 import pytest
-from tests.world import QUERIES, write_config, write_t5, write_world
+from tests.world import QUERIES, run_cli, write_config, write_t5, write_world
 
-from headtail import cli, files
+from headtail import files
 from headtail.losses import LOSSES
 
 
@@ -22,48 +23,6 @@ def base(tmp_path_factory):
     assert run_cli("retrieve", "--data", world, "--split", "test", "-k", 10, "-o", folder / "bm25.trec.gz") == 0
     assert run_cli("train", config) == 0
     return folder
-
-
-def run_cli(*arguments):
-    """Exit status of `headtail ARGUMENTS`."""
-    before = cli.sys.argv
-    cli.sys.argv = ["headtail", *map(str, arguments)]
-    try:
-        cli.main()
-    except SystemExit as error:
-        return error.code or 0
-    finally:
-        cli.sys.argv = before
-    return 0
-
-
-@pytest.fixture
-def headtail(capsys):
-    """Run a command; give its status, stdout and stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = run_cli(*arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
-@pytest.fixture
-def refused(headtail):
-    """Run a command that must fail; give its one line."""
-
-    def run(*arguments):
-        code, _, err = headtail(*arguments)
-        lines = [line for line in err.splitlines() if line.startswith("headtail:")]
-        assert code == 2, err
-        assert "Traceback" not in err
-        assert len(lines) == 1
-        assert err.rstrip().endswith(lines[0]), err    # nothing follows it
-        return lines[0]
-
-    return run
 
 
 @pytest.fixture
@@ -129,24 +88,121 @@ def test_train_again_finds_the_run_finished_and_another_config_is_refused(base, 
     code, out, _ = headtail("train", base / "tiny.toml")
     assert (code, "finished already" in out) == (0, True)
     line = refused("train", base / "tiny.toml", "--set", "training.steps=5")
-    assert "holds another config; pass --overwrite to begin anew, or another name: --set name=tiny-2" in line
+    assert "holds a run of another config; pass --overwrite to begin anew, or another name: --set name=tiny-2" in line
     assert ledger.read_bytes() == before
 
 
-def test_an_interrupted_run_is_not_finished(base, headtail, refused, monkeypatch):
-    from headtail.pipeline import train as module
+def stop_at(monkeypatch, step, number):
+    """Have a signal come while that step is counted."""
+    from headtail.training.loop import Training
 
-    def interrupted(*args, **kwargs):
-        result = train_ranker(*args, **kwargs)
-        result.interrupted = True
-        return result
+    count = Training._count
 
-    train_ranker = module.train_ranker
-    monkeypatch.setattr(module, "train_ranker", interrupted)
-    assert headtail("train", base / "tiny.toml", "--set", "name=cut")[0] == 0
-    assert not (base / "runs" / "cut" / "finished").exists()
-    assert (base / "runs" / "cut" / "model").is_dir()
-    assert "holds a run that did not finish" in refused("train", base / "tiny.toml", "--set", "name=cut")
+    def counted(self, *arguments):
+        count(self, *arguments)
+        if self.progress.step == step:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(Training, "_count", counted)
+
+
+@pytest.mark.parametrize(("number", "name", "status"), [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "Ctrl-C", 130)])
+def test_a_stopped_run_is_saved_and_the_same_command_ends_it(number, name, status, base, headtail, monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)    # a test run in the background inherits an ignored one
+    folder, command = base / "runs" / name, ("train", base / "tiny.toml", "--set", f"name={name}")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3, number)
+        code, out, err = headtail(*command)
+    signal.signal(signal.SIGINT, before)
+    assert code == status
+    assert f"{name}: finishing this step, then saving" in err
+    assert f"stopped by {name} after 3 steps" in out
+    assert out.endswith("saved; the same command goes on from there\n")
+    assert not (folder / "finished").exists()
+    assert (folder / "model").is_dir()    # the best so far
+    code, out, _ = headtail(*command)
+    assert (code, "trained 4 steps (going on from step 3)" in out) == (0, True)
+    assert told(folder) == told(base / "runs" / "tiny")
+    for name in ("model.safetensors", "2_Dense/model.safetensors"):
+        assert (folder / "model" / name).read_bytes() == (base / "runs" / "tiny" / "model" / name).read_bytes()
+
+
+def told(folder):
+    """The ledger without times and names, and without the line that says where a run went on."""
+    records = [json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines()]
+    untold = {"name", "lists_per_second", "tokens_per_second", "seconds"}
+    return [{key: value for key, value in r.items() if key not in untold} for r in records if r["kind"] != "resume"]
+
+
+def test_devices_and_saving_may_change_between_two_parts_of_a_run(base, headtail, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2, signal.SIGTERM)
+        headtail("train", base / "tiny.toml", "--set", "name=moved")
+    code, out, _ = headtail("train", base / "tiny.toml", "--set", "name=moved", "training.parallel=fsdp", "training.checkpoint_every=1")
+    assert (code, "going on from step 2" in out) == (0, True)
+
+
+def test_overwrite_begins_anew(base, headtail, monkeypatch):
+    command = ("train", base / "tiny.toml", "--set", "name=anew")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3, signal.SIGTERM)
+        headtail(*command)
+    code, out, _ = headtail(*command, "--overwrite")
+    assert (code, "trained 4 steps in" in out) == (0, True)
+    assert told(base / "runs" / "anew") == told(base / "runs" / "tiny")
+
+
+def test_new_negatives_while_it_trains_and_after_it_was_stopped(base, headtail, monkeypatch):
+    command = ("train", base / "tiny.toml", "--set", "lists.refresh_every=2", "lists.refresh_depth=[1, 3]", "training.steps=6")
+    assert headtail(*command, "name=fresh1")[0] == 0
+    mined = base / "runs" / "fresh1" / "mined"
+    assert {path.name for path in mined.iterdir()} == {"step-00000002-0.trec.gz", "step-00000004-0.trec.gz"}
+    for stop in (3, 4):
+        name = f"fresh1-{stop}"
+        with monkeypatch.context() as patch:
+            stop_at(patch, stop, signal.SIGTERM)
+            assert headtail(*command, f"name={name}")[0] == 143
+        assert headtail(*command, f"name={name}")[0] == 0
+        assert told(base / "runs" / name) == told(base / "runs" / "fresh1")
+
+
+def test_negatives_that_are_gone_are_not_made_by_later_weights(base, headtail, refused, monkeypatch):
+    command = ("train", base / "tiny.toml", "--set", "lists.refresh_every=2", "training.steps=6", "name=lost")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3, signal.SIGTERM)
+        headtail(*command)
+    shutil.rmtree(base / "runs" / "lost" / "mined")
+    assert "expected the negatives of step 2, found none; --overwrite begins anew" in refused(*command)
+
+
+EXPLODES = ("--set", "optimizer.encoder_lr=1e30", "training.warmup_steps=0", "training.schedule=constant")
+
+
+def test_a_run_that_explodes_stops_names_the_batch_and_can_be_replayed(base, headtail, refused):
+    command = ("train", base / "tiny.toml", *EXPLODES, "name=explodes")
+    line = refused(*command)
+    assert re.search(r"headtail: step 2: the \w+ is not finite .*; the weights are those before it", line)
+    assert "`headtail replay" in line
+    assert refused(*command) == line    # it goes on from before that step, to the same end
+    code, out, _ = headtail("replay", base / "runs" / "explodes", "--step", 2)
+    assert code == 0
+    assert out.startswith("step 2: 2 lists, ")
+    assert "the ledger says: the " in out
+    assert "first module whose output is not finite: encoder." in out
+    code, out, _ = headtail("replay", base / "runs" / "explodes", "--step", 1)
+    first = next(r for r in told(base / "runs" / "explodes") if r["kind"] == "train")
+    assert f"loss {first['loss']:.6f}, gradient norm {first['gradient_norm']:.6f}" in out
+    assert "every score, the loss and every gradient is finite" in out
+
+
+def test_a_run_that_explodes_may_skip_up_to_a_limit(base, headtail, refused):
+    command = ("train", base / "tiny.toml", *EXPLODES, "name=skips", "--on-nonfinite", "skip")
+    assert refused(*command, "--set", "training.nonfinite_limit=1", "validation.every=0").startswith("headtail: step 3 after 1 steps that were skipped: ")
+
+
+def test_replay_of_no_run_and_of_a_step_that_is_none(base, refused, tmp_path):
+    assert "expected the folder of a training run" in refused("replay", tmp_path, "--step", 1)
+    assert "--step 9: expected a step from 1 to 4" in refused("replay", base / "runs" / "tiny", "--step", 9)
 
 
 def test_rerank_and_report(base, headtail, tmp_path):
@@ -189,7 +245,7 @@ def test_losses_are_listed_told_and_drawn(headtail, refused, tmp_path):
 
 
 def test_help_of_every_verb(headtail):
-    for verb in ("retrieve", "rerank", "evaluate", "train", "report", "demo", "data"):
+    for verb in ("retrieve", "rerank", "evaluate", "mine", "train", "report", "demo", "data"):
         code, out, _ = headtail(verb, "--help")
         assert (code, "Usage" in out) == (0, True)
 

@@ -5,7 +5,8 @@ from tests.world import write_config, write_t5, write_world
 
 from headtail.config import load_config
 from headtail.losses import LOSSES
-from headtail.pipeline.train import build_ranker, dev_split, validation
+from headtail.pipeline.train import build_ranker
+from headtail.pipeline.validate import dev_split, validation
 
 
 def test_validation_breaks_ties_alike_each_time_and_draws_nothing_from_training(tmp_path):

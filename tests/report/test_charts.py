@@ -96,3 +96,32 @@ def test_smoothing_leaves_a_straight_line_alone_up_to_its_ends():
 def test_ids_do_not_repeat_between_the_drawings_of_one_page():
     ids = [element.get("id") for chart in training_charts(OVERFIT) for element in ET.fromstring(chart.svg).iter() if element.get("id")]
     assert len(ids) == len(set(ids))
+
+
+def test_what_new_ledgers_hold_besides_is_drawn_and_old_ones_lack_it():
+    from tests.ledgers import fake_run, old
+
+    run = fake_run("over-fitting", layers=3)
+    charts = {chart.name: chart for chart in training_charts(run)}
+    assert list(charts) == ["loss", "separation", "measures", "d_prime", "ranks", "norm", "drift"]
+    assert [chart.name for chart in training_charts(old(run))] == ["loss", "separation", "measures"]
+    assert "tempered" in charts["loss"].svg
+    assert "With all scores divided by 2.4, the best temperature, the last one is ." in charts["loss"].reading
+    assert "ranks 1–5 rises from" in charts["ranks"].reading
+    assert "at the end it is largest for head, ." in charts["drift"].reading
+    for name in ("embeddings", "layer_0", "top", "head"):
+        assert name in charts["norm"].svg
+
+
+def test_layers_that_did_not_move_yet_leave_the_chart_out_or_empty_of_them():
+    moved = {"kind": "train", "step": 1, "loss": 1.0, "layers": {"embeddings": {"drift": 0.0}, "head": {"drift": 0.1}}}
+    assert "embeddings" not in training_charts([moved])[-1].svg
+    still = {"kind": "train", "step": 1, "loss": 1.0, "layers": {"embeddings": {"drift": 0.0}}}
+    assert [chart.name for chart in training_charts([still])] == ["loss"]
+
+
+def test_logarithmic_axes_have_round_numbers():
+    from headtail.report.drawing import _round_logarithms
+
+    assert [round(10**at, 6) for at in _round_logarithms(-1.05, 0.1)] == [0.1, 0.2, 0.5, 1.0]
+    assert [round(10**at, 6) for at in _round_logarithms(-4, 0)] == [0.0001, 0.001, 0.01, 0.1, 1]

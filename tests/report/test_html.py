@@ -199,3 +199,16 @@ def test_a_path_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HeadtailError, match=r"cannot write .*report\.html: .*/file is a file, not a folder"):
         write_report(tmp_path / "file" / "report.html", title="t")
+
+
+def test_a_report_tells_the_advice_of_its_run_and_an_old_ledger_makes_a_page():
+    from tests.ledgers import fake_run, old
+
+    run = fake_run("over-fitting")
+    said = "".join(Page(render_report(title="t", ledger=run)).said)
+    assert "over-fitting: validation loss rose" in said
+    recorded = [*run, {"kind": "advice", "step": 9, "about": "gap", "text": "<b>as it was said</b>"}]
+    said = "".join(Page(render_report(title="t", ledger=recorded)).said)
+    assert "<b>as it was said</b>" in said
+    assert "over-fitting: validation" not in said
+    assert Page(render_report(title="t", ledger=old(fake_run()))).tags >= {"svg"}

@@ -93,6 +93,13 @@ class Collection:
     def __reduce__(self) -> tuple[type[Collection], tuple[Path]]:
         return Collection, (self.folder,)
 
+    def doc_id(self, position: int) -> str:
+        """The doc_id at a position in file order, counted from 0; the text is not read."""
+        if not 0 <= position < len(self):
+            raise IndexError(f"expected a position of 0 to {len(self) - 1}, found {position}")
+        (start,) = UINT64.unpack_from(self._offsets, 8 * position)
+        return self._docs[start : self._docs.find(b"\t", start)].decode()
+
     def docs(self) -> Iterator[Doc]:
         """All docs, one by one, in file order."""
         start = 0

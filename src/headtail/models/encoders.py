@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from headtail.errors import ModelError
+from headtail.errors import CheckpointError, ModelError
+from headtail.files import MANIFEST, verify
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -50,6 +51,7 @@ def load_encoder(
     Raises:
         ModelError: nothing can be loaded from there, the family is unknown, or weights are missing (named).
     """
+    check_whole(Path(name))
     config = read_config(name)
     load = FAMILIES.get(config.model_type, _load_bert_like)
     rates = None if dropout is None else (dropout, attention_dropout)
@@ -59,6 +61,16 @@ def load_encoder(
         if any(part in key for part in ("vision_tower.", "multi_modal_projector.", "eoi_embedding", "pooler.")):
             parameter.requires_grad_(False)
     return encoder
+
+
+def check_whole(folder: Path) -> None:
+    """Raise ModelError if the files are not those that training left: its rankers come with a manifest."""
+    if not (folder / MANIFEST).is_file():
+        return
+    try:
+        verify(folder)
+    except CheckpointError as error:
+        raise ModelError(f"{error}; if you changed it yourself, remove {MANIFEST}") from error
 
 
 def read_config(name: str | Path) -> PretrainedConfig:
@@ -92,6 +104,14 @@ def set_dropout(config: PretrainedConfig, rates: Rates) -> None:
 def embeddings_of(encoder: PreTrainedModel) -> torch.nn.Module:
     """The token embedding, found by asking and not by name: T5 keeps one tensor under two names."""
     return encoder.get_input_embeddings()
+
+
+def layer_of(name: str) -> str:
+    """`encoder.block.3.layer.0…` (T5), `encoder.layers.3…` (T5Gemma), `encoder.layer.3…` (BERT) -> layer_3."""
+    number = next((part for part in name.split(".") if part.isdigit()), None)
+    if number is not None:
+        return f"layer_{number}"
+    return "embeddings" if "embed" in name or name.startswith("shared.") else "top"
 
 
 def hidden_size(config: PretrainedConfig) -> int:

@@ -24,14 +24,17 @@ from headtail.errors import ModelError, unknown_name
 from headtail.models.encoders import (
     FAMILIES,
     SAVED_AS,
+    check_whole,
     embeddings_of,
     first_line,
     hidden_size,
+    layer_of,
     load_encoder,
     load_tokenizer,
     read_config,
     write_template,
 )
+from headtail.models.lora import has_adapters, merge_adapters
 from headtail.models.pooling import POOLINGS
 from headtail.models.precision import body_dtype
 
@@ -129,6 +132,7 @@ class Ranker(nn.Module):
             ModelError: it is no `Transformer -> Pooling -> Dense(D, 1, Identity)` folder, or weights are missing.
         """
         folder = _local_folder(name)
+        check_whole(folder)
         layout = _read_layout(folder)
         encoder = load_encoder(folder, dropout=dropout)
         tokenizer = load_tokenizer(folder)
@@ -155,7 +159,7 @@ class Ranker(nn.Module):
         with torch.autocast(hidden.device.type, enabled=False):                      # head and scores: always fp32
             hidden = hidden.to(self.head.weight.dtype)
             pooled = POOLINGS[self.pooling](hidden, inputs["attention_mask"])        # [N, D]
-            scores: Tensor = self.head(self.dropout(pooled)).squeeze(-1)             # [N]
+            scores = torch.squeeze_copy(self.head(self.dropout(pooled)), -1)         # [N]  FSDP wants no view
         return scores
 
     @torch.inference_mode()
@@ -207,7 +211,7 @@ class Ranker(nn.Module):
         """
         if dtype == torch.float32:
             return self.encoder
-        body: nn.Module = copy.deepcopy(self.encoder)
+        body = merge_adapters(copy.deepcopy(self.encoder))
         for parameter in body.parameters():
             parameter.data = parameter.data.to(dtype)
         return body
@@ -236,9 +240,54 @@ class Ranker(nn.Module):
         layers: dict[str, list[nn.Parameter]] = {"embeddings": []}
         for name, parameter in self.encoder.named_parameters():    # gives a shared tensor once
             if parameter.requires_grad:
-                layers.setdefault(_layer_of(name), []).append(parameter)
+                layers.setdefault(layer_of(name), []).append(parameter)
         order = sorted(layers, key=lambda name: (name == "top", int(name.removeprefix("layer_")) if "layer_" in name else -1))
         return {name: layers[name] for name in order if layers[name]} | {"head": list(self.head.parameters())}
+
+    def freeze(self, *, embeddings: bool = False, layers: int = 0) -> None:
+        """Let the token embedding, or the `layers` lower layers and all that stands below them, keep their weights.
+
+        Frozen weights are in neither `parts` nor `layers`. Frozen layers take the embeddings along: with those learning, each
+        backward pass would still run through all layers above them. T5's position bias is a weight of its layer 0.
+
+        Raises:
+            ModelError: the encoder has fewer layers.
+        """
+        if embeddings:
+            embeddings_of(self.encoder).requires_grad_(False)
+        if not layers:
+            return
+        depth_of = {name: layer_of(name) for name, _ in self.encoder.named_parameters()}
+        known = len(set(depth_of.values()) - {"embeddings", "top"})
+        if layers > known:
+            raise ModelError(f"cannot freeze {layers} layers: the encoder has {known}")
+        below = {"embeddings", *(f"layer_{number}" for number in range(layers))}
+        for name, parameter in self.encoder.named_parameters():
+            if depth_of[name] in below:
+                parameter.requires_grad_(False)
+
+    def checkpoint_gradients(self) -> None:
+        """In training mode keep the input of each layer alone, and compute the rest again on the way back.
+
+        The same gradient, dropout included, for one more forward pass, with the inside of one layer in memory at a time (Chen et
+        al. 2016, arXiv 1604.06174).
+
+        Raises:
+            ModelError: transformers cannot do so for this family.
+        """
+        if not self.encoder.supports_gradient_checkpointing:
+            kind = self.encoder.config.model_type
+            raise ModelError(f"gradient checkpointing: transformers has none for {kind!r}; a smaller token_budget saves memory too")
+        enable = getattr(self.encoder, "activation_checkpointing_enable", None)    # older transformers know the other name alone
+        (enable or self.encoder.gradient_checkpointing_enable)({"use_reentrant": False})
+
+    def compile_encoder(self, *, backend: str = "inductor") -> None:
+        """torch.compile of the encoder in place, for any number of pairs and tokens: names in the state dict stay as they are.
+
+        The first pass in each mode compiles, which takes seconds to minutes; copies, such as `score` makes in bf16, are not
+        compiled. On a CPU "inductor" needs a C++ compiler.
+        """
+        self.encoder.compile(dynamic=True, backend=backend)
 
     def check_can_be_saved(self) -> None:
         """Raise ModelError if the pooling has no stock counterpart: better before a training run than after it."""
@@ -260,7 +309,10 @@ class Ranker(nn.Module):
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as work:
             try:
                 self._write(Path(work) / "encoder", Path(work) / "ranker", card)
-            except (OSError, RuntimeError, SafetensorError) as error:    # the last is how safetensors tells of a full disk
+            except Exception as error:
+                # how libraries tell of a full disk: safetensors by an error of its own, tokenizers by a bare Exception
+                if not isinstance(error, OSError | RuntimeError | SafetensorError) and type(error) is not Exception:
+                    raise
                 raise ModelError(f"{folder}: cannot write the ranker: {error}; what stood there is unchanged") from error
             _replace(Path(work) / "ranker", folder, Path(work) / "old")
 
@@ -269,7 +321,7 @@ class Ranker(nn.Module):
         from sentence_transformers.base.modules import Dense, Transformer
         from sentence_transformers.sentence_transformer.modules import Pooling
 
-        encoder = self.encoder if self.device.type == "cpu" else copy.deepcopy(self.encoder).cpu()
+        encoder = self._plain_encoder()
         encoder.save_pretrained(encoder_folder)
         save_tokenizer(self.tokenizer, encoder_folder)
         width = hidden_size(encoder.config)
@@ -288,13 +340,11 @@ class Ranker(nn.Module):
         save_tokenizer(self.tokenizer, ranker_folder)
         (ranker_folder / "README.md").write_text(card or "# A headtail ranker\n", encoding="utf-8")
 
-
-def _layer_of(name: str) -> str:
-    """`encoder.block.3.layer.0…` (T5), `encoder.layers.3…` (T5Gemma), `encoder.layer.3…` (BERT) -> layer_3."""
-    number = next((part for part in name.split(".") if part.isdigit()), None)
-    if number is not None:
-        return f"layer_{number}"
-    return "embeddings" if "embed" in name or name.startswith("shared.") else "top"
+    def _plain_encoder(self) -> PreTrainedModel:
+        """The encoder on the CPU and without adapters: itself where it is that already, else a copy."""
+        if self.device.type == "cpu" and not has_adapters(self.encoder):
+            return self.encoder
+        return merge_adapters(copy.deepcopy(self.encoder)).cpu()
 
 
 class _Layout(NamedTuple):

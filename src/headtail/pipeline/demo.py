@@ -17,7 +17,7 @@ from headtail.models.off_the_shelf import MINILM, load_ranker
 from headtail.pipeline.evaluate import evaluate, judgments
 from headtail.pipeline.report import report
 from headtail.pipeline.search import rerank, search
-from headtail.pipeline.train import finished, train
+from headtail.pipeline.train import begun, train
 from headtail.progress import Track, clock, silent
 from headtail.records import Run
 from headtail.report.tables import Table
@@ -88,9 +88,9 @@ def demo(
     tfidf = kept("tfidf", lambda: search(dataset, queries, ranker="tfidf", k=100, track=track))
     shelf = kept(OFF_THE_SHELF, lambda: _rerank(MINILM, dataset, bm25, OFF_THE_SHELF, show))
     say(f"fine-tuning {encoder} as a cross-encoder with the {settings.loss.name} loss")
-    _, result = train(settings, overwrite=not finished(settings), show=show, track=track)
+    _, result = train(settings, overwrite=not begun(settings), show=show, track=track)
     if result is not None and result.interrupted:
-        raise KeyboardInterrupt    # the best so far is kept, and the same command begins training anew
+        raise KeyboardInterrupt    # what is done is kept, and the same command goes on from there
     if result is not None:    # a new model: what an older one ranked is out of date
         kept.forget(FINE_TUNED)
     ours = kept(FINE_TUNED, lambda: _rerank(str(folder / "model"), dataset, bm25, FINE_TUNED, show))

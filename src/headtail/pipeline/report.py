@@ -10,7 +10,8 @@ from headtail.data.datasets import Dataset, load_dataset
 from headtail.errors import HeadtailError
 from headtail.pipeline.evaluate import Judged, judgments, load_runs
 from headtail.pipeline.evaluate import evaluate as evaluate_runs
-from headtail.pipeline.train import FIRST_STAGE_FILE, OURS_FILE, first_by_hash
+from headtail.pipeline.train import FIRST_STAGE_FILE, OURS_FILE
+from headtail.pipeline.validate import first_by_hash
 from headtail.progress import clock
 from headtail.records import Run
 from headtail.report.html import write_report

@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import functools
-import hashlib
-from collections.abc import Mapping
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from headtail.config import Config, SourceConfig, load_config, to_toml
-from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import read_run, write_run
-from headtail.data.lists import MixedLists, TrainingLists
-from headtail.errors import ConfigError, HeadtailError
-from headtail.evaluation.evaluate import evaluate as evaluate_run
+from headtail.config import Config, load_config, to_toml
+from headtail.data.formats import write_run
+from headtail.data.mixing import MixedLists
+from headtail.errors import ConfigError
 from headtail.evaluation.measures import parse_measures
 from headtail.files import atomic_writer
 from headtail.losses import LOSSES, check_loss, parts_of, takes_teacher
+from headtail.models.lora import add_lora
 from headtail.models.off_the_shelf import resolve_name
 from headtail.models.precision import body_dtype, default_device
 from headtail.models.ranker import Ranker
-from headtail.pipeline.search import search
+from headtail.pipeline.lists import refresh, training_lists
+from headtail.pipeline.validate import DevSplit, dev_split, rescore, validation
 from headtail.progress import Meter, Track, clock, silent
-from headtail.records import Query, RankedList, Run, ScoredDoc, Texts
-from headtail.scoring import check_docs, score_ids
-from headtail.training.diagnostics import separation
+from headtail.training.batch import Shared
+from headtail.training.checkpoint import Checkpoints, staged
 from headtail.training.ledger import Ledger
-from headtail.training.loop import TrainResult, Validation, stack_lists
-from headtail.training.loop import train as train_ranker
+from headtail.training.loop import Hooks, Plan, Training, TrainResult
+from headtail.training.sinks import open_sinks
+from headtail.training.world import World
 
-VALIDATION_MEASURES = ("RR@10", "nDCG@5")
 FIRST_STAGE_FILE, OURS_FILE = "bm25.trec.gz", "ours.trec.gz"
-
-
-@dataclass(frozen=True)
-class DevSplit:
-    """The part of a dev split that validation re-ranks, and the lists its loss is taken on."""
-
-    queries: Mapping[str, Query]
-    qrels: Mapping[str, Mapping[str, int]]
-    intents: Mapping[str, str]
-    run: Run
-    texts: Texts
-    lists: tuple[RankedList, ...]
-    relevant_from: int
+LEDGER, FINISHED = "ledger.jsonl", "finished"
 
 
 def train(
     config: Config | str | Path, *, sets: tuple[str, ...] = (), overwrite: bool = False, show: bool = False, track: Track = silent
 ) -> tuple[Path, TrainResult | None]:
     """Train a ranker; its run folder, and how it ended (None where a finished run of the same config stood there).
+
+    A run of the same config that was stopped goes on from its newest whole checkpoint, and ends as if it had never been
+    stopped. Under torchrun every process calls this, and the first one writes.
 
     Args:
         config: a Config, or a TOML file to which the `key=value` of `sets` are applied.
@@ -63,232 +57,267 @@ def train(
         HeadtailError: see the parts; nothing that existed is damaged.
     """
     settings = config if isinstance(config, Config) else load_config(config, sets)
+    with prepare(settings, show=show, track=track, unless=lambda: _stands(settings, overwrite)) as run:
+        if run is None:
+            return settings.folder, None
+        if run.world.first:
+            _begin(settings, overwrite)
+        run.world.wait()
+        return settings.folder, run.train()
+
+
+@contextlib.contextmanager
+def prepare(
+    settings: Config, *, show: bool = False, track: Track = silent, unless: Callable[[], bool] = lambda: False
+) -> Iterator[_Run | None]:
+    """A config as a run that can begin: checked, its data read and its ranker built; None where `unless` says so first."""
     _check_settings(settings)
     loss_fn = functools.partial(check_loss(settings.loss.name, settings.loss.options), **settings.loss.options)
-    folder = settings.folder
-    if finished(settings) and not overwrite:
-        return folder, None
-    _check_free(settings, overwrite)
+    with World.join(settings.training.parallel, default_device()) as world:
+        if world.share(unless() if world.first else None):
+            yield None
+            return
+        with world.first_alone():    # what is read for the first time leaves a cache
+            lists, dev = training_lists(settings, track), dev_split(settings, track)
+        yield _Run(settings, build_ranker(settings), lists, dev, loss_fn, world, show and world.first)
 
-    lists, dev = training_lists(settings, track), dev_split(settings, track)
-    ranker = build_ranker(settings)
-    ranker.check_can_be_saved()
-    _begin(settings)
-    result = _train(settings, ranker, lists, dev, loss_fn, show)
-    best = Ranker.from_pretrained(folder / "model").to(default_device())
-    write_run(dev.run.renamed("bm25"), folder / "dev" / FIRST_STAGE_FILE)
-    write_run(rescore(best, dev, settings)[0], folder / "dev" / OURS_FILE)
-    if not result.interrupted:
-        with atomic_writer(folder / "finished") as out:
-            out.write(f"step {result.best_step or result.steps}\n")
-    return folder, result
+
+def _stands(settings: Config, overwrite: bool) -> bool:
+    """Whether this very run is finished; an error if the folder holds anything that it would damage."""
+    if overwrite:
+        return False
+    if not finished(settings):
+        _check_free(settings)
+        return False
+    return True
 
 
 def _check_settings(settings: Config) -> None:
     """What a config's types cannot tell, before anything is read or removed."""
     parse_measures([settings.validation.best_by])
     _check_teachers(settings)
+    optimizer = settings.optimizer
+    if optimizer.name == "adafactor" and optimizer.beta2 != type(optimizer).model_fields["beta2"].default:
+        raise ConfigError("optimizer.beta2 has no effect on Adafactor: leave it out, or set optimizer.name=adamw")
 
 
 def _check_teachers(settings: Config) -> None:
-    """A loss that learns from a teacher has one in every source; one that does not has none."""
-    name = settings.loss.name
+    """A teacher stands beside every source where the loss or the margin asks for one, and nowhere else."""
+    name, margin = settings.loss.name, settings.lists.margin
     if "teacher" in settings.loss.options:
         raise ConfigError("loss.options.teacher: a teacher is a run file, set as train.0.teacher")
     for number, source in enumerate(settings.train):
         if takes_teacher(name) and source.teacher is None:
             raise ConfigError(f"loss {name!r} learns from a teacher's scores: set train.{number}.teacher to a run file of them")
+        if margin is not None and source.teacher is None:
+            raise ConfigError(f"lists.margin={margin:g} filters by a teacher's scores: set train.{number}.teacher to a run of them")
     named = [f"train.{number}.teacher" for number, source in enumerate(settings.train) if source.teacher is not None]
     named += ["validation.teacher"] if settings.validation.teacher is not None else []
-    if named and not takes_teacher(name):
+    if named and margin is None and not takes_teacher(name):
         known = ", ".join(loss for loss in LOSSES if takes_teacher(loss))
-        raise ConfigError(f"{named[0]}: loss {name!r} learns from labels alone; losses with a teacher: {known}")
+        raise ConfigError(
+            f"{named[0]}: loss {name!r} learns from labels alone; losses with a teacher: {known}; lists.margin filters by one"
+        )
 
 
 def finished(settings: Config) -> bool:
     """Whether the run folder holds a finished run of this very config."""
-    folder = settings.folder
-    same = (folder / "config.toml").is_file() and (folder / "config.toml").read_text(encoding="utf-8") == to_toml(settings)
-    return same and (folder / "finished").is_file() and (folder / "model").is_dir()
+    return begun(settings) and (settings.folder / FINISHED).is_file() and (settings.folder / "model").is_dir()
 
 
-def _check_free(settings: Config, overwrite: bool) -> None:
+def begun(settings: Config) -> bool:
+    """Whether the run folder holds a run of this config, but for settings that change no result."""
+    path = settings.folder / "config.toml"
+    if not path.is_file():
+        return False
+    try:
+        return result_settings(load_config(path)) == result_settings(settings)
+    except ConfigError:    # of another version
+        return False
+
+
+def result_settings(settings: Config) -> dict[str, Any]:
+    """A config without what may change between two parts of a run: devices, saving, copies of the ledger."""
+    tree = settings.model_dump()
+    for name in ("parallel", "checkpoint_every", "on_nonfinite", "nonfinite_limit", "track", "gradient_checkpointing", "compile"):
+        del tree["training"][name]
+    return tree
+
+
+def _check_free(settings: Config) -> None:
     folder = settings.folder
     taken = [name for name in ("config.toml", "model", "ledger.jsonl") if (folder / name).exists()]
-    if taken and not overwrite:
-        state = "another config" if (folder / "finished").exists() else "a run that did not finish"
-        if "config.toml" not in taken:
-            state = f"{' and '.join(taken)} of no run"
+    if taken and not begun(settings):
+        state = "a run of another config" if "config.toml" in taken else f"{' and '.join(taken)} of no run"
         raise ConfigError(f"{folder} holds {state}; pass --overwrite to begin anew, or another name: --set name={settings.name}-2")
 
 
-def _begin(settings: Config) -> None:
+def _begin(settings: Config, overwrite: bool) -> None:
+    """The folder as a run finds it: what an older one left is removed, unless this is that run going on."""
     folder = settings.folder
-    for name in ("finished", "ledger.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+    if overwrite:    # its config last, so that a kill in between leaves a run that can go on
+        for name in (FINISHED, LEDGER):
+            (folder / name).unlink(missing_ok=True)
+        for name in ("checkpoints", "mined"):
+            shutil.rmtree(folder / name, ignore_errors=True)
     with atomic_writer(folder / "config.toml") as out:
         out.write(to_toml(settings))
 
 
 def build_ranker(settings: Config) -> Ranker:
-    """The ranker to be trained, on the accelerator there is."""
-    options = settings.ranker.model_dump(exclude={"encoder"})
-    encoder = resolve_name(settings.ranker.encoder)
-    return Ranker.from_encoder(encoder, seed=settings.training.seed, **options).to(default_device())
+    """The ranker to be trained, on the accelerator there is: frozen, adapted and compiled as the config says."""
+    options = settings.ranker.model_dump(exclude={"encoder", "lora"})
+    ranker = Ranker.from_encoder(resolve_name(settings.ranker.encoder), seed=settings.training.seed, **options)
+    ranker.freeze(embeddings=settings.optimizer.freeze_embeddings, layers=settings.optimizer.freeze_layers)
+    if settings.ranker.lora is not None:
+        add_lora(ranker, **settings.ranker.lora.model_dump(), seed=settings.training.seed)
+    if settings.training.gradient_checkpointing:
+        ranker.checkpoint_gradients()
+    if settings.training.compile:
+        ranker.compile_encoder()
+    ranker.check_can_be_saved()
+    return ranker.to(default_device())
 
 
-def training_lists(settings: Config, track: Track = silent) -> MixedLists:
-    """The lists of all sources, mixed."""
-    sources = []
-    for source in settings.train:
-        dataset = load_dataset(source.name, intent=source.intent, relevant_from=source.relevant_from)
-        judged = _judged_queries(dataset, source)
-        run = _first_stage(dataset, judged, source.run, settings.lists.depth[1], track)
-        options = settings.lists.model_dump() | {"teacher": _teacher(source.teacher), "seed": settings.training.seed}
-        lists = TrainingLists(judged, dataset.qrels(source.split), run, dataset.collection, **options)
-        sources.append((lists, source.repeat))
-    return MixedLists(sources, seed=settings.training.seed)
+@dataclass(frozen=True)
+class _Run:
+    """A config turned into what the loop takes, and what is left when it ends."""
 
+    settings: Config
+    ranker: Ranker
+    lists: MixedLists
+    dev: DevSplit
+    loss_fn: Any
+    world: World
+    show: bool
 
-def _judged_queries(dataset: Dataset, source: SourceConfig) -> dict[str, Query]:
-    queries, qrels, intents = dataset.queries(source.split), dataset.qrels(source.split), dataset.intents(source.split)
-    chosen = {query_id: query for query_id, query in queries.items() if query_id in qrels}
-    if source.only is not None:
-        chosen = {query_id: query for query_id, query in chosen.items() if intents[query_id] == source.only}
-    if not chosen:
-        wanted = "judged query" if source.only is None else f"judged query of intent {source.only!r}"
-        raise HeadtailError(f"data set {source.name!r}, split {source.split!r}: no {wanted} to train on")
-    return chosen
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Where it is saved."""
+        return Checkpoints(self.settings.folder / "checkpoints")
 
+    def training(self, hooks: Hooks | None = None, ledger: Ledger | None = None) -> Training:
+        """The loop of this run, at its start."""
+        settings = self.settings
+        return Training(
+            self.ranker,
+            self.lists.stream,
+            self.loss_fn,
+            plan(settings, self.ranker.device),
+            optimizer=settings.optimizer.model_dump(exclude={"freeze_embeddings", "freeze_layers"}),
+            hooks=hooks or self._hooks(),
+            ledger=ledger,
+            checkpoints=self.checkpoints,
+            world=self.world,
+        )
 
-def _first_stage(dataset: Dataset, queries: Mapping[str, Query], run: Path | None, k: int, track: Track) -> Run:
-    return read_run(run) if run is not None else search(dataset, queries, k=k, track=track)
+    def train(self) -> TrainResult:
+        """From the first step, or the last one saved, to the end."""
+        with contextlib.ExitStack() as stack:
+            meter = stack.enter_context(Meter(f"training {self.settings.name}", self.settings.training.steps))
+            ledger = self._ledger(stack) if self.world.first else None
+            result = self.training(self._hooks(meter), ledger).run()
+            if ledger is not None:
+                told = {"seconds": result.seconds, "stopped_by": result.stopped_by, "best_step": result.best_step}
+                ledger.write("end", result.steps, interrupted=result.interrupted, **told)
+        if self.world.first:
+            self._leave(result)
+        self.world.wait()
+        return result
 
+    def _ledger(self, stack: contextlib.ExitStack) -> Ledger:
+        """The ledger with its copies; a run that begins has a first line of its own."""
+        settings, options = self.settings, self.settings.training
+        config, step = settings.model_dump(mode="json"), max(self.checkpoints.steps(), default=0)
+        sinks = open_sinks(options.track, settings.folder, run_name=settings.name, config=config, step=step, say=say)
+        stack.callback(sinks.close)
+        ledger = Ledger(settings.folder / LEDGER, copy=sinks.write)
+        if not self.checkpoints.steps():    # killed before its first save: from the start
+            ledger.cut(0)
+            facts = {"lists": len(self.lists), "queries_without_positive": self.lists.without_positive}
+            facts |= {"candidates_left_out": self.lists.left_out}
+            plan = {"steps": options.steps, "lists_per_step": options.lists_per_step, "best_by": settings.validation.best_by}
+            machine = {"device": str(self.ranker.device), "threads": torch.get_num_threads(), "processes": self.world.size}
+            ledger.write("start", 0, name=settings.name, **plan, **facts, **machine)
+        return ledger
 
-def _teacher(run: Path | None) -> Run | None:
-    return read_run(run) if run is not None else None
+    def _hooks(self, meter: Meter | None = None) -> Hooks:
+        settings, world, checkpoints = self.settings, self.world, self.checkpoints
+        scorer = Shared(self.ranker, world)
 
+        def save_best(step: int, measures: Mapping[str, float]) -> None:
+            whole = world.whole(self.ranker)
+            if world.first:
+                checkpoints.save_best(step, lambda folder: whole.save(folder, card=model_card(settings, step, measures)))
 
-def dev_split(settings: Config, track: Track = silent) -> DevSplit:
-    """The queries, runs and lists of validation: for each intent the first `queries` by a hash of their ids.
-
-    A hash and not a seed, so that runs with different seeds are validated on the same queries.
-    """
-    wanted = settings.validation
-    base: SourceConfig = settings.train[0]
-    own = wanted.name is None or wanted.name == base.name
-    dataset = load_dataset(
-        wanted.name or base.name,
-        intent=wanted.intent or (base.intent if own else None),
-        relevant_from=wanted.relevant_from or (base.relevant_from if own else None),
-    )
-    qrels, intents = dataset.qrels(wanted.split), dataset.intents(wanted.split)
-    queries = first_by_hash(dataset.queries(wanted.split), qrels, intents, wanted.queries)
-    run = _first_stage(dataset, queries, wanted.run, wanted.depth, track).top(wanted.depth)
-    run = Run({query_id: run[query_id] for query_id in queries if run.get(query_id)}, run.name)
-    check_docs(run.name, ((query_id, doc.doc_id) for query_id, docs in run.items() for doc in docs), dataset.collection)
-    chosen = {query_id: qrels[query_id] for query_id in queries}
-    options = settings.lists.model_dump() | {"depth": (1, wanted.depth), "skip_empty": True, "teacher": _teacher(wanted.teacher)}
-    lists = TrainingLists(queries, chosen, run, dataset.collection, seed=0, **options)
-    drawn = tuple(lists.get(index, 0) for index in range(len(lists)))
-    return DevSplit(queries, chosen, intents, run, dataset.collection, drawn, dataset.relevant_from)
-
-
-def first_by_hash(
-    queries: Mapping[str, Query], qrels: Mapping[str, Any], intents: Mapping[str, str], most: int
-) -> dict[str, Query]:
-    """The first `most` judged queries of each intent, by a hash of their ids."""
-    def place(query_id: str) -> bytes:
-        return hashlib.blake2b(query_id.encode(), digest_size=8).digest()
-
-    chosen: list[str] = []
-    for intent in sorted(set(intents.values())):
-        chosen += sorted((q for q in queries if q in qrels and intents[q] == intent), key=place)[:most]
-    if not chosen:
-        raise HeadtailError("the validation split has no judged query; check validation.name and validation.split")
-    return {query_id: queries[query_id] for query_id in chosen}
-
-
-def rescore(ranker: Ranker, dev: DevSplit, settings: Config) -> tuple[Run, dict[tuple[str, str], float]]:
-    """The dev run re-ranked, and every score that it and the dev lists need; each pair is scored once."""
-    candidates = [(query_id, doc.doc_id) for query_id, docs in dev.run.items() for doc in docs]
-    in_lists = [(ranked.query.query_id, doc.doc_id) for ranked in dev.lists for doc in ranked.docs]
-    scores = score_ids(ranker, candidates + in_lists, dev.queries, dev.texts, precision=settings.training.precision)
-    rankings = {
-        query_id: [ScoredDoc(doc.doc_id, scores[query_id, doc.doc_id]) for doc in docs]
-        for query_id, docs in dev.run.items()
-    }
-    return Run(rankings, settings.name), scores
-
-
-def validation(ranker: Ranker, dev: DevSplit, settings: Config, loss_fn: Any) -> Validation:
-    """Measures of the re-ranked dev split, with loss and separation on its lists."""
-    run, scores = rescore(ranker, dev, settings)
-    names = tuple(dict.fromkeys((*VALIDATION_MEASURES, settings.validation.best_by)))
-    means = evaluate_run(run, dev.qrels, names, relevant_from=dev.relevant_from).by_intent(dev.intents)
-    macro = means["macro"]
-    figures = dict(zip(names, macro.values(), strict=True))
-    if len({dev.intents[query_id] for query_id in dev.queries}) > 1:
-        figures |= {f"{intent} {name}": value for intent, row in means.items() if intent != "macro" for name, value in row.items()}
-    labels, mask, more = stack_lists(dev.lists)
-    listed = torch.zeros_like(labels)    # [B, L]
-    listed[mask] = torch.tensor([scores[r.query.query_id, doc.doc_id] for r in dev.lists for doc in r.docs])
-    untaught = takes_teacher(settings.loss.name) and not more
-    with torch.random.fork_rng(devices=[]):    # ties in the same order at each validation, and training draws as if there was none
-        torch.default_generator.manual_seed(0)    # the CPU's: torch.manual_seed would reset a GPU's too
-        loss = float("nan") if untaught else loss_fn(listed, labels, mask, **more).item()
-    return Validation(figures, loss, separation(listed, labels, mask)["separation"])
-
-
-def _train(
-    settings: Config, ranker: Ranker, lists: MixedLists, dev: DevSplit, loss_fn: Any, show: bool
-) -> TrainResult:
-    folder, options = settings.folder, settings.training
-    ledger = Ledger(folder / "ledger.jsonl")
-    facts = {"lists": len(lists), "queries_without_positive": lists.without_positive}
-    ledger.write("start", 0, name=settings.name, **facts, device=str(ranker.device), threads=torch.get_num_threads())
-
-    def save_best(step: int, found: Validation | None) -> None:
-        ranker.save(folder / "model", card=model_card(settings, step, found))
-
-    with Meter(f"training {settings.name}", options.steps) as meter:
-
-        def on_step(now: dict[str, float]) -> None:
-            if show:
+        def on_step(now: Mapping[str, float]) -> None:
+            if self.show and meter is not None:
+                meter.done = int(now["step"]) - 1
                 rate = f"{now['lists_per_second']:.1f} lists/s"
                 meter.advance(1, f"loss {now['loss']:.3f}  separation {now['separation']:.2f}  {rate}")
 
-        result = train_ranker(
-            ranker,
-            lists.stream(),
-            loss_fn,
-            steps=options.steps,
-            lists_per_step=options.lists_per_step,
-            schedule=options.schedule,
-            warmup_steps=options.warmup_steps,
-            clip=options.clip,
-            token_budget=options.token_budget,
-            dtype=body_dtype(options.precision, ranker.device),
-            gradient_cache=options.gradient_cache,
-            optimizer=settings.optimizer.model_dump(),
-            ledger=ledger,
-            log_every=options.log_every,
-            validate=lambda: validation(ranker, dev, settings, loss_fn),
-            validate_every=settings.validation.every,
-            best_by=settings.validation.best_by,
+        return Hooks(
+            validate=lambda: validation(scorer, self.dev, settings, self.loss_fn),
             save_best=save_best,
             loss_parts=functools.partial(parts_of(settings.loss.name), **settings.loss.options),
+            refresh=lambda made_at, now: refresh(settings, self.lists, scorer, world, made_at, now, self.show),
             on_step=on_step,
-            seed=options.seed,
+            say=say if self.world.first else lambda line: None,
         )
-    ledger.write("end", result.steps, seconds=result.seconds, interrupted=result.interrupted, best_step=result.best_step)
-    return result
+
+    def _leave(self, result: TrainResult) -> None:
+        """The best ranker as `model/`, and at the end its ranking of the dev split beside the first stage's."""
+        settings, folder, checkpoints = self.settings, self.settings.folder, self.checkpoints
+        step = result.best_step or result.steps
+        if result.interrupted and step not in checkpoints.steps("best"):
+            return
+        publish(checkpoints.best(step), folder / "model")
+        if result.interrupted:
+            return
+        best = Ranker.from_pretrained(folder / "model").to(default_device())
+        write_run(self.dev.run.renamed("bm25"), folder / "dev" / FIRST_STAGE_FILE)
+        write_run(rescore(best, self.dev, settings)[0], folder / "dev" / OURS_FILE)
+        with atomic_writer(folder / FINISHED) as out:
+            out.write(f"step {step}\n")
 
 
-def model_card(settings: Config, step: int, found: Validation | None) -> str:
+def plan(settings: Config, device: torch.device) -> Plan:
+    """The numbers of the loop."""
+    options, validated = settings.training, settings.validation
+    same = {name: value for name, value in options if name in {field.name for field in dataclasses.fields(Plan)}}
+    return Plan(
+        **same,
+        dtype=body_dtype(options.precision, device),
+        validate_every=validated.every,
+        best_by=validated.best_by,
+        patience=validated.patience,
+        refresh_every=settings.lists.refresh_every,
+    )
+
+
+def publish(saved: Path, model: Path) -> None:
+    """Have `model/` hold a saved ranker: linked file by file where the disk can, so that it takes no room twice."""
+    with staged(model) as work:
+        shutil.copytree(saved, work, copy_function=_link, dirs_exist_ok=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:    # another disk, or one that has no links
+        shutil.copy2(source, target)
+
+
+def say(line: str) -> None:
+    """On stderr, below a progress line; a log file that has no room stops no training."""
+    with contextlib.suppress(OSError):
+        print(f"\n{line}", file=sys.stderr, flush=True)
+
+
+def model_card(settings: Config, step: int, measures: Mapping[str, float]) -> str:
     """The README.md of the saved folder."""
     sources = "; ".join(source.told() for source in settings.train)
-    figures = "not validated" if found is None else ", ".join(f"{name} {value:.3f}" for name, value in found.measures.items())
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in measures.items()) or "not validated"
     encoder = Path(settings.ranker.encoder).name
     return f"""---
 library_name: sentence-transformers
@@ -315,8 +344,10 @@ The same with `headtail.Ranker.from_pretrained(...)`. Settings: the run's config
 
 def summary(result: TrainResult) -> str:
     """One line on how training ended."""
-    state = "interrupted" if result.interrupted else "trained"
+    how = f"stopped by {result.stopped_by} after" if result.stopped_by else "trained"
+    since = "" if result.resumed_from is None else f" (going on from step {result.resumed_from})"
     best = "" if result.best is None else f"; best at step {result.best_step}: " + ", ".join(
-        f"{name} {value:.3f}" for name, value in result.best.measures.items()
+        f"{name} {value:.3f}" for name, value in result.best.items()
     )
-    return f"{state} {result.steps} steps in {clock(result.seconds)}{best}"
+    skipped = f"; {result.skipped} steps skipped" if result.skipped else ""
+    return f"{how} {result.steps} steps{since} in {clock(result.seconds)}{best}{skipped}"

@@ -17,10 +17,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from headtail.files import PathLike, atomic_writer
-from headtail.report import charts
-from headtail.report.charts import Chart, training_charts
+from headtail.report import drawing
+from headtail.report.charts import training_charts
+from headtail.report.drawing import Chart
 from headtail.report.side_by_side import ShownDoc, ShownQuery, ShownRanking
 from headtail.report.tables import Table, ir_number, one_line, printable
+from headtail.training.advice import advice_of
 
 EXCERPT = 400    # characters of a doc seen at once
 SIZE_LIMIT = 2_000_000    # bytes of a page that still mails and opens well
@@ -37,11 +39,11 @@ _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")    # written 
 
 # What the drawing calls by value, the page calls by name, so that it can follow a dark screen.
 _THEMED = {
-    charts.INK: "--muted",
-    charts.GRID: "--line",
-    charts.TRAIN: "--train",
-    charts.VALIDATION: "--validation",
-    **{colour: f"--series-{i}" for i, colour in enumerate(charts.MEASURES)},
+    drawing.INK: "--muted",
+    drawing.GRID: "--line",
+    drawing.TRAIN: "--train",
+    drawing.VALIDATION: "--validation",
+    **{colour: f"--series-{i}" for i, colour in enumerate(drawing.SERIES)},
 }
 
 MEANINGS = (
@@ -59,6 +61,11 @@ MEANINGS = (
         "Separation",
         "Score of a positive minus score of a negative of the same list, averaged. It also grows when easy pairs are "
         "pushed ever further apart, so it means little without a measure beside it.",
+    ),
+    (
+        "Tempered loss",
+        "The validation loss after all scores are divided by the one number that makes it least, the temperature. A loss "
+        "that rises while its tempered loss does not tells of scores too far apart, not of a worse order.",
     ),
     (
         "Unjudged",
@@ -126,11 +133,12 @@ def render_report(
 ) -> str:
     """The report as text; arguments as for `write_report`."""
     drawn = training_charts(ledger, best_by=best_by)
-    environment = _environment()
+    said = advice_of(ledger)
+    environment = page_environment()
     page = ""
     for unfolded in UNFOLDED:
         page = environment.get_template("report.html").render(
-            title=title, subtitle=subtitle, facts=facts, tables=tables, charts=drawn, shown=shown, notes=notes,
+            title=title, subtitle=subtitle, facts=facts, tables=tables, charts=drawn, shown=shown, notes=notes, advice=said,
             shown_rule=shown_rule, meanings=MEANINGS, doc_text=_doc_text(shown, unfolded),
             script=Markup(_source(environment, "report.js")), script_hash=_hash(_source(environment, "report.js")),
         )    # fmt: skip
@@ -139,7 +147,8 @@ def render_report(
     return page
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Templates whose every value is escaped and holds no control character."""
     environment = Environment(
         loader=PackageLoader("headtail.report"),
         autoescape=True,

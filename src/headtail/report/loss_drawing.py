@@ -20,7 +20,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import NullLocator
 
 from headtail.losses import LOSSES, options_of
-from headtail.report.charts import GRID, INK, RC
+from headtail.report.drawing import GRID, INK, RC
 from headtail.report.tables import ir_number
 
 DOCS, STEP, HEAD = 36, 0.1, 5

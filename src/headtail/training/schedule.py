@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 
@@ -17,4 +18,10 @@ def constant(step: int, *, steps: int, warmup: int) -> float:
     return min(1.0, (step + 1) / (warmup + 1))
 
 
-SCHEDULES: dict[str, Callable[..., float]] = {"linear": linear, "constant": constant}
+def cosine(step: int, *, steps: int, warmup: int) -> float:
+    """Up from 0 over `warmup` steps, then half a cosine that would reach 0 right after the last step."""
+    factor = linear(step, steps=steps, warmup=warmup)
+    return factor if step < warmup else (1 - math.cos(math.pi * factor)) / 2
+
+
+SCHEDULES: dict[str, Callable[..., float]] = {"linear": linear, "constant": constant, "cosine": cosine}

@@ -1,0 +1,52 @@
+"""`--long`: as many kills and damages as docs/reliability.md tells of (make reliability); else enough to see a fault."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.world import write_config, write_t5, write_world
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """A fork must not wait for threads that only its parent has."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """The data and the encoder that every run of these tests learns from."""
+    root = tmp_path_factory.mktemp("reliability")
+    return write_world(root / "world"), write_t5(root / "t5")
+
+
+@pytest.fixture
+def config(world, tmp_path):
+    """A run of 24 steps that saves every second one; about a second."""
+    from headtail.config import load_config
+
+    data, encoder = world
+    sets = ("training.steps=24", "training.checkpoint_every=2", "validation.every=6", "training.log_every=4", "training.ema=0.5")
+    return load_config(write_config(tmp_path / "tiny.toml", data, encoder), sets)
+
+
+@pytest.fixture
+def many(request):
+    """`many(short, long)`: how often."""
+    return lambda short, long: long if request.config.getoption("--long") else short
+
+
+@pytest.fixture
+def say(request):
+    """Add a line to what `make reliability` prints, and to the file that docs/reliability.md is made from."""
+    def add(line):
+        path = os.environ.get("RELIABILITY_LOG")
+        if path:
+            with Path(path).open("a") as file:
+                file.write(line + "\n")
+    return add
