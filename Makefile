@@ -35,7 +35,9 @@ bench: $(READY)
 
 # Kills, failing disks, flipped bits and NaN in full: what docs/reliability.md tells of. Five minutes.
 reliability: $(READY)
-	$(BIN)/python -m pytest tests/reliability --long
+	rm -f .reliability.log
+	RELIABILITY_LOG=.reliability.log $(BIN)/python -m pytest tests/reliability --long
+	cat .reliability.log
 
 # The losses against JAX: half a gigabyte in a venv of its own, so that `make test` needs none of it.
 ORACLES := tests/losses/oracles

@@ -4,18 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.models.conftest import one_thread  # a fork must not wait for threads that only its parent has
 from tests.world import write_config, write_t5, write_world
 
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """A fork must not wait for threads that only its parent has."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+__all__ = ["one_thread"]
 
 
 @pytest.fixture(scope="session")
