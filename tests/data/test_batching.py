@@ -1,12 +1,14 @@
 """Length-sorted batches: nothing lost, nothing over budget, nothing padded more than its batch needs."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.world import write_t5
 
-from headtail.data.batching import LONGEST_WORD, length_batches, pair_batches, tokenize_pairs
+from headtail.data.batching import BATCH_COST, LONGEST_WORD, length_batches, pair_batches, tokenize_pairs
 from headtail.models.encoders import load_tokenizer
 
 
@@ -16,9 +18,26 @@ def tokenizer(tmp_path_factory):
 
 
 def test_batches_by_hand():
-    assert length_batches([2, 5, 3, 5, 1], 10) == [[1, 3], [2, 0, 4]]
+    assert length_batches([2, 5, 3, 5, 1], 10) == [[1, 3], [2], [0], [4]]    # a batch costs 10 // 16 = 0: no padding at all
+    assert length_batches([20, 3, 20, 2, 3], 48) == [[0, 2], [1, 4, 3]]      # a batch costs 3, padding 2 to 3 costs 1
+    assert length_batches([5, 5, 5], 10) == [[0], [1, 2]]
     assert length_batches([50, 2, 2], 10) == [[0], [1, 2]]    # over budget: alone
     assert length_batches([], 10) == []
+
+
+def cost(lengths, batches, budget):
+    return sum(max(lengths[row] for row in batch) * len(batch) + budget // BATCH_COST for batch in batches)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.integers(40, 300))
+def test_no_other_split_of_the_sorted_rows_costs_less(lengths, budget):
+    rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    found = cost(lengths, length_batches(lengths, budget), budget)
+    for cuts in itertools.product([False, True], repeat=len(rows) - 1):    # whether a batch starts at each row but the first
+        edges = [0, *(row for row, cut in enumerate(cuts, 1) if cut), len(rows)]
+        batches = [rows[start:end] for start, end in itertools.pairwise(edges)]
+        if all(len(batch) * lengths[batch[0]] <= budget for batch in batches):
+            assert found <= cost(lengths, batches, budget)
 
 
 @given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 100))

@@ -29,11 +29,12 @@ def stock(folder, pairs=PAIRS):
 @pytest.mark.parametrize("name", ["t5", "t5_v1_1", "mt5", "umt5", "t5gemma", "t5gemma2", "bert"])
 def test_a_saved_ranker_is_a_stock_cross_encoder_that_gives_the_same_scores_to_the_bit(name, pooling, saved):
     ranker, folder = saved(name, pooling)
-    scores = ranker.score(PAIRS, precision="fp32")
+    scores = ranker.score(PAIRS, precision="fp32", token_budget=100_000)    # one batch, as there
     assert scores.dtype == np.float32
     assert len(set(scores.tolist())) == len(PAIRS)
     assert stock(folder).tolist() == scores.tolist()
-    assert Ranker.from_pretrained(folder).score(PAIRS, precision="fp32").tolist() == scores.tolist()
+    again = Ranker.from_pretrained(folder).score(PAIRS, precision="fp32", token_budget=100_000)
+    assert again.tolist() == scores.tolist()
 
 
 @pytest.mark.parametrize("name", ["distilbert", "roberta", "modernbert"])

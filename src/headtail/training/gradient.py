@@ -1,7 +1,8 @@
 """Exact gradients of a loss over lists, in the memory of all pairs or of one small batch, on one device or several.
 
 A loss depends on the encoder only through N scores. So: score all pairs in small batches; take dL/ds of the whole; send
-each score's share back through the encoder. With the graphs of all small batches kept, that is the plain backward pass.
+each score's share back through the encoder. With the graphs of all small batches kept, that is the plain backward pass;
+each graph is let go as soon as its share is through.
 With `cached` none is kept: each small batch runs again with its graph, its random state put back so that dropout drops
 the same units, and the gradient is still that of one joint backward pass, for about a third more computing.
 """
@@ -65,8 +66,11 @@ def backward(
     (gradient,) = torch.autograd.grad(loss, leaf, materialize_grads=True)
     check("gradient of a score", gradient)
     own = torch.split(world.own(gradient * world.size), [len(part) for part in scores])    # the mean over processes becomes a sum
-    if not cached:
+    if not cached and world.size > 1:    # DDP and FSDP send gradients once a call
         torch.autograd.backward(scores, own)
+    elif not cached:
+        while scores:
+            scores.pop().backward(own[len(scores)])    # type: ignore[no-untyped-call]
     else:
         for number, (state, share) in enumerate(zip(states, own, strict=True)):
             _restore(state)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from headtail.errors import CheckpointError, NotFiniteError, TrainingError, unknown_name
-from headtail.models.precision import autocast
+from headtail.models.body import Body
 from headtail.models.ranker import Ranker
 from headtail.records import RankedList
 from headtail.training.advice import advise
@@ -188,6 +188,7 @@ class Training:
         self.ranker, self.stream, self.loss_fn, self.plan = ranker, stream, loss_fn, plan
         self.hooks, self.ledger, self.checkpoints, self.world = hooks or Hooks(), ledger, checkpoints, world or World()
         self.model: nn.Module = self.world.wrap(ranker)
+        self.body = Body(ranker.encoder, plan.dtype, alone=self.world.size == 1)
         self.named = {name: parameter for name, parameter in ranker.named_parameters() if parameter.requires_grad}
         self.optimizer = build_optimizer(ranker, **(optimizer or {}))
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -291,7 +292,7 @@ class Training:
 
         def score_batch(number: int) -> Tensor:
             inputs = {name: ids.to(self.ranker.device) for name, ids in batch.pairs[number].inputs.items()}
-            with autocast(self.plan.dtype, self.ranker.device):    # around forward alone: backward repeats each product's format
+            with self.body.forward():
                 return self.model(**inputs)    # type: ignore[no-any-return]
 
         def loss_of(gathered: Tensor) -> Tensor:
@@ -304,16 +305,17 @@ class Training:
             check_finite(f"{name}'s score", values, batch)
         self.ranker.train()
         self._seed("score", self.world.rank)
-        found = backward(
-            score_batch,
-            len(batch.pairs),
-            loss_of,
-            cached=self.plan.gradient_cache,
-            world=self.world,
-            check=lambda name, values: check_finite(name, values, batch),
-            hold=lambda held: self.world.hold_gradients(self.model, held),
-            reseed=lambda: self._seed("loss"),
-        )
+        with self.body.step():
+            found = backward(
+                score_batch,
+                len(batch.pairs),
+                loss_of,
+                cached=self.plan.gradient_cache,
+                world=self.world,
+                check=lambda name, values: check_finite(name, values, batch),
+                hold=lambda held: self.world.hold_gradients(self.model, held),
+                reseed=lambda: self._seed("loss"),
+            )
         return found, {**told, "gradient_norm": self._clip(batch)}
 
     def _clip(self, batch: ListBatch) -> float:
