@@ -87,9 +87,10 @@ def compare(name: str, ranker: Ranker, folder: Path, pairs: list[tuple[str, str]
 
 def matrix_rate(dtype: torch.dtype) -> float:
     """Floating-point operations per second of a large matrix product: the limit of the machine."""
-    a = torch.randn(2048, 2048).to(default_device(), dtype)
+    width = 8192 if torch.cuda.is_available() else 2048
+    a = torch.randn(width, width).to(default_device(), dtype)
     best = min(_timed(lambda: a @ a) for _ in range(8))
-    return 2 * 2048**3 / best
+    return 2 * width**3 / best
 
 
 def _timed(run: Callable[[], object]) -> float:
