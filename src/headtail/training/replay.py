@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,16 +32,21 @@ class Replayed:
 
 
 def replay(run: Training, step: int) -> Replayed:
-    """Repeat step `step` (from 1) of a run and watch every module; the weights end as they were before it."""
+    """Repeat step `step` (from 1) of a run, and once more watching every module if it fails; the weights end as before it.
+
+    Not watched the first time: hooks change the order in which gradients are summed, which shows in bf16.
+    """
     run.bring_to(step - 1)
     batch = run.next_batch()
     found = Replayed(step, batch, weights=[name for name, weight in run.named.items() if not torch.isfinite(weight).all()])
-    with _watched(run.ranker, found):
-        try:
-            done, told = run.learn(batch)
-            found.loss, found.told, found.gradient_norm = done.loss.item(), told, told["gradient_norm"]
-        except NotFiniteError as error:
-            found.fault = str(error)
+    try:
+        done, told = run.learn(batch)
+        found.loss, found.told, found.gradient_norm = done.loss.item(), told, told["gradient_norm"]
+    except NotFiniteError as error:
+        found.fault = str(error)
+        run.optimizer.zero_grad(set_to_none=True)
+        with _watched(run.ranker, found), suppress(NotFiniteError):
+            run.learn(batch)
     run.optimizer.zero_grad(set_to_none=True)
     return found
 
