@@ -1,6 +1,7 @@
 """What each process of tests/training/test_world.py does: train a tiny T5 once for each job, and leave what it saw.
 
-    torchrun --nproc-per-node 2 tests/training/several.py ENCODER '[{"folder": …, "parallel": "ddp", "die_after": 6, "plan": {…}}]'
+    torchrun --nproc-per-node 2 tests/training/several.py ENCODER '[{"folder": …, "parallel": "ddp", "die_after": 6, "plan": {…},
+    "dtype": "bfloat16"}]'
 
 The loss is bce: one on differences alone would send the head's bias a gradient of mere rounding, and AdamW steps as far by
 rounding as by anything.
@@ -29,7 +30,7 @@ class Died(Exception):  # noqa: N818
     pass
 
 
-def run(world, encoder, folder, plan, die_after):
+def run(world, encoder, folder, plan, die_after, dtype):
     ranker = Ranker.from_encoder(encoder, max_length=32, dropout=0.0)
     scorer, done = Shared(ranker, world), []
 
@@ -49,7 +50,7 @@ def run(world, encoder, folder, plan, die_after):
 
     numbers = {"lists_per_step": 3, "token_budget": 24, "log_every": 1, "validate_every": 4, "best_by": "x", "checkpoint_every": 4}
     train(
-        ranker, stream, LOSSES["bce"], Plan(steps=12, **numbers, **plan), optimizer={"encoder_lr": 1e-3},
+        ranker, stream, LOSSES["bce"], Plan(steps=12, dtype=dtype, **numbers, **plan), optimizer={"encoder_lr": 1e-3},
         hooks=Hooks(validate=validate, save_best=save_best, on_step=on_step),
         ledger=Ledger(folder / "ledger.jsonl") if world.first else None,
         checkpoints=Checkpoints(folder / "checkpoints"), world=world,
@@ -62,5 +63,5 @@ if __name__ == "__main__":
         for job in json.loads(sys.argv[2]):
             world = World(joined.rank, joined.size, job["parallel"])
             with contextlib.suppress(Died):
-                run(world, sys.argv[1], Path(job["folder"]), job.get("plan", {}), job.get("die_after"))
+                run(world, sys.argv[1], Path(job["folder"]), job.get("plan", {}), job.get("die_after"), getattr(torch, job["dtype"]))
             joined.wait()

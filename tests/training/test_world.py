@@ -36,12 +36,14 @@ def folders(encoder, tmp_path_factory):
     """Runs of one process and of two: whole, and begun by the ones to be ended by the others. Starting costs most: one launch each."""
     root = tmp_path_factory.mktemp("several")
 
-    def job(name, parallel="ddp", cached=False, **more):
+    def job(name, parallel="ddp", cached=False, dtype="float32", **more):
         (root / name).mkdir(exist_ok=True)
-        return {"folder": str(root / name), "parallel": parallel, "plan": {"gradient_cache": cached}, **more}
+        return {"folder": str(root / name), "parallel": parallel, "plan": {"gradient_cache": cached}, "dtype": dtype, **more}
 
-    launch(1, encoder, [job("alone"), job("one-two", die_after=6)])
-    launch(2, encoder, [*(job(name, *how) for name, how in TWICE.items()), job("two-one", "fsdp", die_after=6), job("one-two", "fsdp")])
+    launch(1, encoder, [job("alone"), job("bf16", dtype="bfloat16"), job("one-two", die_after=6)])
+    halves = [job(f"bf16-{name}", *how, dtype="bfloat16") for name, how in TWICE.items()]
+    wholes = [job(name, *how) for name, how in TWICE.items()]
+    launch(2, encoder, [*wholes, *halves, job("two-one", "fsdp", die_after=6), job("one-two", "fsdp")])
     launch(1, encoder, [job("two-one")])
     return root
 
@@ -74,6 +76,13 @@ def test_two_processes_train_as_one(name, folders):
     saved = Ranker.from_pretrained(folders / name / "model").score(PAIRS, precision="fp32")
     reference = Ranker.from_pretrained(folders / "alone" / "model").score(PAIRS, precision="fp32")
     assert saved.tolist() == pytest.approx(reference.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_two_processes_train_in_bf16_as_one(name, folders):
+    """But for rounding, and in bf16 all the same: the losses are not those of fp32."""
+    assert losses(folders / f"bf16-{name}") == pytest.approx(losses(folders / "bf16"), abs=5e-3)
+    assert losses(folders / f"bf16-{name}") != pytest.approx(losses(folders / name), abs=1e-6)
 
 
 @pytest.mark.parametrize(("name", "processes"), [("one-two", 2), ("two-one", 1)])
