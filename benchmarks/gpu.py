@@ -7,15 +7,14 @@ Steps of 32 lists of 36 real docs (Python's documentation), ListNet, AdamW, fp32
 them on a GPU. Each size of batch, twice the one before until the memory is full, is tried with the graphs of all batches kept
 and with one at a time (`gradient_cache`). A row: real tokens per second, padding left out; the share of the bf16 matrix rate that
 they need (model FLOPs: 6 x matrix weights x real tokens, so what the cache computes again does not count), against a product of
-two large matrices measured in the same run; the peak of memory. Medians over the steps, the first two left out. What each came
-to stands beside it, so that the best is chosen with open eyes. "tiny" is for trying this script without a GPU.
+two large matrices measured in the same run; the peak of memory. Medians over the steps, the first two left out.
+"tiny" is for trying this script without a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
 import os
 import statistics
 import tempfile
@@ -29,7 +28,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
-import sentencepiece
 import torch
 import transformers
 
@@ -40,7 +38,7 @@ from headtail.models.precision import default_device
 from headtail.models.ranker import TEMPLATE, Ranker
 from headtail.records import RankedList
 from headtail.training.loop import Plan, Training
-from scoring import matrix_rate
+from scoring import matrix_rate, matrix_weights, t5_tokenizer
 
 DOCS, MAX_LENGTH = 36, 256
 T5 = {"vocab_size": 32128, "d_kv": 64, "decoder_start_token_id": 0}
@@ -66,12 +64,8 @@ def lists_of(count: int) -> list[RankedList]:
 
 
 def tokenizer_of(folder: Path, texts: list[str]) -> Any:
-    """A T5 tokenizer of up to 16,000 pieces, learned from the texts."""
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_prefix=str(folder / "spiece"), vocab_size=16_000, hard_vocab_limit=False,
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, pad_piece="<pad>", normalization_rule_name="nmt_nfkc", minloglevel=2,
-    )
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 100}))
+    """Of up to 16,000 pieces, learned from the texts, with the ranker's template."""
+    t5_tokenizer(folder, texts, pieces=16_000)
     tokenizer = transformers.T5Tokenizer.from_pretrained(folder)
     write_template(tokenizer, *TEMPLATE, gemma=False)
     return tokenizer
@@ -132,9 +126,7 @@ def measure(
         if step >= 2:
             rates.append(run.progress.window[-1]["tokens"] / seconds)
     memory = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
-    embeddings = {id(p) for p in ranker.encoder.get_input_embeddings().parameters()}
-    weights = sum(p.numel() for p in ranker.encoder.parameters() if p.ndim == 2 and id(p) not in embeddings)
-    return statistics.median(rates), memory, weights
+    return statistics.median(rates), memory, matrix_weights(ranker)
 
 
 def release() -> None:

@@ -43,18 +43,24 @@ def real_pairs(folder: Path, count: int) -> list[tuple[str, str]]:
     return pairs[:count]
 
 
-def t5_small(folder: Path, texts: list[str], **sizes: int) -> Path:
-    """A T5 with random weights, of t5-small's size unless `sizes` differ; a tokenizer of up to 8,000 pieces learned from texts."""
+def t5_tokenizer(folder: Path, texts: list[str], pieces: int = 8000) -> Path:
+    """A T5 tokenizer of up to so many pieces, learned from the texts."""
     import json
 
     import sentencepiece
 
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_prefix=str(folder / "spiece"), vocab_size=8000, hard_vocab_limit=False,
+        sentence_iterator=iter(texts), model_prefix=str(folder / "spiece"), vocab_size=pieces, hard_vocab_limit=False,
         pad_id=0, eos_id=1, unk_id=2, bos_id=-1, pad_piece="<pad>", normalization_rule_name="nmt_nfkc", minloglevel=2,
     )
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 100}))
+    return folder
+
+
+def t5_small(folder: Path, texts: list[str], **sizes: int) -> Path:
+    """A T5 with random weights, of t5-small's size unless `sizes` differ; its tokenizer is learned from the texts."""
+    t5_tokenizer(folder, texts)
     torch.manual_seed(0)
     transformers.T5EncoderModel(transformers.T5Config(**{"vocab_size": 8128, **T5_SMALL, **sizes})).save_pretrained(folder)
     return folder
@@ -93,6 +99,12 @@ def matrix_rate(dtype: torch.dtype) -> float:
     return 2 * width**3 / best
 
 
+def matrix_weights(ranker: Ranker) -> int:
+    """Weights of the encoder's matrices, the token embedding left out: each is multiplied once a token."""
+    embeddings = {id(p) for p in ranker.encoder.get_input_embeddings().parameters()}
+    return sum(p.numel() for p in ranker.encoder.parameters() if p.ndim == 2 and id(p) not in embeddings)
+
+
 def _timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
     run()
@@ -106,9 +118,7 @@ def share_of_limit(ranker: Ranker, pairs: list[tuple[str, str]], precision: str)
     dtype = body_dtype(precision, ranker.device)
     tokens = sum(len(ids) for ids in ranker.tokenizer(
         [q for q, _ in pairs], [d for _, d in pairs], truncation="longest_first", max_length=ranker.max_length)["input_ids"])
-    embeddings = {id(p) for p in ranker.encoder.get_input_embeddings().parameters()}
-    weights = sum(p.numel() for p in ranker.encoder.parameters() if p.ndim == 2 and id(p) not in embeddings)
-    rate = 2 * weights * tokens / _timed(lambda: ranker.score(pairs, precision=precision))
+    rate = 2 * matrix_weights(ranker) * tokens / _timed(lambda: ranker.score(pairs, precision=precision))
     limit = matrix_rate(dtype)
     name = str(dtype).removeprefix("torch.")
     return f"{name}: {rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s, {rate / limit:.0%} of the matrix rate"

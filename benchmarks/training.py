@@ -43,14 +43,16 @@ from headtail.models.off_the_shelf import resolve_name
 from headtail.models.ranker import Ranker
 from headtail.pipeline.search import search
 from headtail.records import RankedList, Run, ScoredDoc
+from headtail.training import loop as module
 from headtail.training.checkpoint import Checkpoints
 from headtail.training.ledger import Ledger
 from headtail.training.loop import Hooks, Plan, Training
-from scoring import matrix_rate, t5_small
+from scoring import matrix_rate, matrix_weights, t5_small
 
 LISTS, DOCS, RATE, MAX_LENGTH = 8, 8, 1e-4, 256
 MINI_BATCHES = (8, 16, 32, 64)
 DEPTH = 30
+T5_OF_MINILM = {"d_model": 384, "d_kv": 32, "d_ff": 1536, "num_layers": 6, "num_heads": 12, "vocab_size": 30522}
 
 
 class Data:
@@ -192,9 +194,7 @@ def _pairs(sides: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def share(ranker: Ranker, tokens_per_second: float, dtype: torch.dtype) -> str:
     """Model FLOPs of a training step against the machine's matrix rate: 6 for each weight of a matrix and each real token."""
-    embeddings = {id(p) for p in ranker.encoder.get_input_embeddings().parameters()}
-    weights = sum(p.numel() for p in ranker.encoder.parameters() if p.ndim == 2 and id(p) not in embeddings and p.requires_grad)
-    rate, limit = 6 * weights * tokens_per_second, matrix_rate(dtype)
+    rate, limit = 6 * matrix_weights(ranker) * tokens_per_second, matrix_rate(dtype)
     return f"{str(dtype)[6:]}: {rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s, {rate / limit:.0%} of the matrix rate"
 
 
@@ -203,8 +203,6 @@ def costs(name: str, encoder: str, data: Data, work: Path, rounds: int) -> None:
     side = Ours(encoder, data, torch.float32, 10_000, work / f"{name}-costs", log_every=1)
     side.train(0, 1)
     run, step, log, save = side.run, [], [], []
-    from headtail.training import loop as module
-
     figures, real = [], module.step_figures
 
     def timed(*arguments: Any) -> dict[str, float]:
@@ -255,8 +253,6 @@ def main() -> None:
                 compare(name, encoder, data, given, Path(work))
                 costs(name, encoder, data, Path(work), 5)
 
-
-T5_OF_MINILM = {"d_model": 384, "d_kv": 32, "d_ff": 1536, "num_layers": 6, "num_heads": 12, "vocab_size": 30522}
 
 if __name__ == "__main__":
     main()

@@ -1,6 +1,6 @@
 """Attention in training on a CPU: torch's fused kernel is slow there in two cases, and another way gives the same.
 
-- In bf16 its backward pass takes two to five times as long as in fp32.
+- In bf16 its backward pass takes three to seven times as long as in fp32 (four shapes tried, docs/results.md).
 - A position bias that learns (T5's) rules it out; torch's fallback guards against rows that are masked whole, which no text
   gives, and the guard costs more than the softmax.
 
