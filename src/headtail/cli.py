@@ -268,8 +268,9 @@ def replay(
     """headtail replay runs/squad --step 120: one step again, from the checkpoint before it; where it stopped being finite"""
     from headtail.pipeline.replay import describe
     from headtail.pipeline.replay import replay as run_replay
+    from headtail.progress import track
 
-    typer.echo(describe(run_replay(folder, step), folder))
+    typer.echo(describe(run_replay(folder, step, track=track), folder))
 
 
 @app.command(rich_help_panel=RUNS)

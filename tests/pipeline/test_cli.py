@@ -195,6 +195,13 @@ def test_a_run_that_explodes_stops_names_the_batch_and_can_be_replayed(base, hea
     assert "every score, the loss and every gradient is finite" in out
 
 
+def test_replay_shows_how_far_it_has_come(base, headtail, monkeypatch):
+    monkeypatch.setattr("headtail.progress.EVERY", 0.0)
+    code, _, err = headtail("replay", base / "runs" / "tiny", "--step", 3)
+    assert code == 0
+    assert "repeating what came before step 3: 2 of 2" in err
+
+
 def test_a_run_that_explodes_may_skip_up_to_a_limit(base, headtail, refused):
     command = ("train", base / "tiny.toml", *EXPLODES, "name=skips", "--on-nonfinite", "skip")
     assert refused(*command, "--set", "training.nonfinite_limit=1", "validation.every=0").startswith("headtail: step 3 after 1 steps that were skipped: ")

@@ -7,6 +7,7 @@ from pathlib import Path
 from headtail.config import Config, load_config
 from headtail.errors import HeadtailError
 from headtail.pipeline.train import LEDGER, prepare
+from headtail.progress import Track, silent
 from headtail.training.ledger import read_ledger
 from headtail.training.replay import Replayed
 from headtail.training.replay import replay as replay_step
@@ -14,7 +15,7 @@ from headtail.training.replay import replay as replay_step
 SHOWN = 8    # lists told in full
 
 
-def replay(folder: str | Path, step: int) -> Replayed:
+def replay(folder: str | Path, step: int, *, track: Track = silent) -> Replayed:
     """Repeat step `step` (from 1) of the run in `folder`, from the newest checkpoint before it; nothing there is changed.
 
     Raises:
@@ -25,7 +26,7 @@ def replay(folder: str | Path, step: int) -> Replayed:
         raise HeadtailError(f"--step {step}: expected a step from 1 to {settings.training.steps}")
     with prepare(settings) as run:
         assert run is not None
-        return replay_step(run.training(), step)
+        return replay_step(run.training(), step, track)
 
 
 def _settings(folder: Path) -> Config:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from headtail.errors import CheckpointError, NotFiniteError, TrainingError, unknown_name
 from headtail.models.body import Body
 from headtail.models.ranker import Ranker
+from headtail.progress import Track, silent
 from headtail.records import RankedList
 from headtail.training.advice import advise
 from headtail.training.batch import ListBatch, build_batch
@@ -223,14 +224,14 @@ class Training:
         self._refresh_again()
         return self.progress.step
 
-    def bring_to(self, step: int) -> None:
+    def bring_to(self, step: int, track: Track = silent) -> None:
         """Be as the run was after that step: from the newest checkpoint not past it, or from the start, step by step.
 
         Nothing is logged, validated or saved. A step is a function of what stood before it alone, so this is that run.
         """
         self._load(most=step)
         self._refresh_again()
-        while self.progress.step < step:
+        for _ in track(range(self.progress.step, step), f"repeating what came before step {step + 1}", step - self.progress.step):
             self.step()
 
     def _refresh_again(self) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from headtail.errors import NotFiniteError
+from headtail.progress import Track, silent
 from headtail.training.batch import ListBatch
 from headtail.training.loop import Training
 
@@ -31,12 +32,12 @@ class Replayed:
     backward: str = ""                                  # first module, from the loss down, whose gradient was not finite
 
 
-def replay(run: Training, step: int) -> Replayed:
+def replay(run: Training, step: int, track: Track = silent) -> Replayed:
     """Repeat step `step` (from 1) of a run, and once more watching every module if it fails; the weights end as before it.
 
     Not watched the first time: hooks change the order in which gradients are summed, which shows in bf16.
     """
-    run.bring_to(step - 1)
+    run.bring_to(step - 1, track)
     batch = run.next_batch()
     found = Replayed(step, batch, weights=[name for name, weight in run.named.items() if not torch.isfinite(weight).all()])
     try:
