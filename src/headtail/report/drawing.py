@@ -53,6 +53,7 @@ class Chart:
     title: str
     svg: str
     reading: str
+    wide: bool = False    # takes the room of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def draw(name: str, label: str, curves: Sequence[Curve], *, best: float | None =
         if log:
             axes.yaxis.set_major_locator(FixedLocator(_round_logarithms(*axes.get_ylim())))
         _label_lines(axes, [(c.points[-1][1], fit(c.name), c.colour) for c in curves if c.labelled and c.points], shown)
-        return _to_svg(figure, label)
+        return to_svg(figure, label)
 
 
 def _round_logarithms(low: float, high: float) -> list[float]:
@@ -194,7 +195,7 @@ def figure_of(value: float) -> str:
     return ir_number(value) if abs(value) < 1 else f"{value:.3g}"
 
 
-def _to_svg(figure: Figure, label: str) -> str:
+def to_svg(figure: Figure, label: str) -> str:
     """SVG to stand inside a page: no prologue, no metadata, no style that leaks, no id that could occur twice."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -204,7 +205,8 @@ def _to_svg(figure: Figure, label: str) -> str:
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    view_box = f"0 0 {SIZE[0] * 72:g} {SIZE[1] * 72:g}"
+    width, height = figure.get_size_inches()
+    view_box = f"0 0 {width * 72:g} {height * 72:g}"
     opening = f'<svg class="chart" viewBox="{view_box}" role="img" aria-label="{escape(one_line(label))}" xmlns="http://www.w3.org/2000/svg"'
     opening += ' xmlns:xlink="http://www.w3.org/1999/xlink">'
     svg = re.sub(r"<svg[^>]*>", lambda _: opening, svg, count=1)    # not as a pattern: a label may hold a backslash
