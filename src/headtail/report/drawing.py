@@ -53,7 +53,6 @@ class Chart:
     title: str
     svg: str
     reading: str
-    wide: bool = False    # takes the room of two
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def draw(name: str, label: str, curves: Sequence[Curve], *, best: float | None =
         _frame(axes, [value for curve in curves for value in (*(y for _, y in curve.points), *_inner(curve.behind))], shown)
         if log:
             axes.yaxis.set_major_locator(FixedLocator(_round_logarithms(*axes.get_ylim())))
-        _label_lines(axes, [(c.points[-1][1], fit(c.name), c.colour) for c in curves if c.labelled and c.points], shown)
+        label_ends(axes, [(c.points[-1][1], fit(c.name), c.colour) for c in curves if c.labelled and c.points], shown)
         return to_svg(figure, label)
 
 
@@ -161,16 +160,16 @@ def _frame(axes: Axes, values: Sequence[float], shown: Callable[[float], float])
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.yaxis.set_major_formatter(lambda value, _: _short(shown(value)))
+    axes.yaxis.set_major_formatter(lambda value, _: short(shown(value)))
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """An axis label: .05, .5, 2, 2.5, 1e+06."""
     text = f"{value:.4g}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
-def _label_lines(axes: Axes, labels: Sequence[tuple[float, str, str]], shown: Callable[[float], float]) -> None:
+def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]], shown: Callable[[float], float]) -> None:
     """Name and last value beside the end of each line, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     gap = 0.085    # of the height of the plot: one line of text
@@ -191,7 +190,9 @@ def fit(name: str, width: int = 17) -> str:
 
 
 def figure_of(value: float) -> str:
-    """A value in three figures: .412, 2.53."""
+    """A value in three figures: .412, 2.53; a very small one in two: 2.0e−05."""
+    if 0 < abs(value) < 5e-4:
+        return f"{value:.1e}".replace("-", "−")    # which no line breaks after
     return ir_number(value) if abs(value) < 1 else f"{value:.3g}"
 
 

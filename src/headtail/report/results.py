@@ -96,8 +96,8 @@ def shown_queries(results: Results, most: int = MOST_QUERIES) -> ShownQueries:
     ordered = sorted(known, key=lambda query_id: (-changes[query_id], query_id))
     chosen = {ordered[i * (len(ordered) - 1) // max(1, most - 1)] for i in range(most)}
     rule = (
-        f"{most:,} of {len(known):,} queries, evenly spaced when all are ordered by their change in {measure} from {first.name} "
-        f"to {last.name}: gains and losses keep their proportion, the largest gain and loss are among them. Equal changes go by query_id."
+        f"{most:,} of {len(known):,} queries, evenly spaced when all are ordered by their change in {measure} from {first.name} to "
+        f"{last.name}: gains and losses keep their proportion, the largest of both are among them. Equal changes go by query_id."
     )
     return ShownQueries(tuple(q for q in known if q in chosen), rule)
 
