@@ -101,13 +101,13 @@ def _label_points(figure: Figure, axes: Axes, points: Sequence[SystemPoint]) -> 
     taken = [box for point in points for box in _boxes(axes, point)]
     for place, point in enumerate(points):
         best: tuple[float, Any, Bbox] | None = None
-        for (x, y), across, up in _PLACES:
+        for rank, ((x, y), across, up) in enumerate(_PLACES):
             text = axes.annotate(
                 fit(point.system, 24), (point.head, point.tail), xytext=(x, y), textcoords="offset points", ha=across, va=up,
                 color=_look(place)[0], zorder=4,
             )    # fmt: skip
             box = text.get_window_extent(renderer)
-            cost = sum(_overlap(box, other) for other in taken) + 4 * (box.width * box.height - _overlap(box, frame))
+            cost = sum(_overlap(box, other) for other in taken) + 4 * (box.width * box.height - _overlap(box, frame)) + rank
             if best is None or cost < best[0] - 1e-6:
                 if best is not None:
                     best[1].remove()
@@ -120,8 +120,8 @@ def _label_points(figure: Figure, axes: Axes, points: Sequence[SystemPoint]) -> 
 
 _PLACES = (    # offset in points and how the text is aligned there, the best place first
     ((6, 4), "left", "bottom"), ((6, -4), "left", "top"), ((-6, 4), "right", "bottom"), ((-6, -4), "right", "top"),
-    ((0, 10), "center", "bottom"), ((0, -10), "center", "top"), ((6, 17), "left", "bottom"), ((6, -17), "left", "top"),
-    ((-6, 17), "right", "bottom"), ((-6, -17), "right", "top"),
+    ((8, 0), "left", "center"), ((-8, 0), "right", "center"), ((0, 10), "center", "bottom"), ((0, -10), "center", "top"),
+    ((6, 17), "left", "bottom"), ((6, -17), "left", "top"), ((-6, 17), "right", "bottom"), ((-6, -17), "right", "top"),
 )    # fmt: skip
 
 

@@ -47,17 +47,26 @@ def query_terms(query: str) -> list[str]:
         runs = _CJK.findall(word)
         pairs = [run[i : i + 2] for run in runs for i in range(min(len(run) - 1, 16))]
         plain = not runs and 1 < len(word) <= 40 and word not in STOP_WORDS
-        plural = len(word) > 3 and word.endswith("s") and not word.endswith("ss")
-        terms |= dict.fromkeys([*pairs, *([word[:-1] if plural else word] if plain else [])])
+        terms |= dict.fromkeys([*pairs, *([_singular(word)] if plain else [])])
     return list(terms)[:TERMS]
+
+
+def _singular(word: str) -> str:
+    """As far as English spelling tells: files as file, vanities as vanity; a word too many is marked sooner than one too few."""
+    if len(word) > 4 and word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
 def term_pattern(terms: Iterable[str]) -> re.Pattern[str] | None:
     """A pattern with a group for each term, which finds it in the singular and the plural; None without terms."""
-    parts = [
-        f"({re.escape(term)})" if _CJK.fullmatch(term) else rf"((?<!\w){re.escape(term)}(?:s|es)?(?!\w))" for term in terms
-    ]
+    parts = [f"({re.escape(term)})" if _CJK.fullmatch(term) else rf"((?<!\w){_with_plural(term)}(?!\w))" for term in terms]
     return re.compile("|".join(parts), re.IGNORECASE) if parts else None
+
+
+def _with_plural(term: str) -> str:
+    """The page's script (templates/text.js) marks by the same rule."""
+    return rf"{re.escape(term[:-1])}(?:y|ies?)" if term.endswith("y") else rf"{re.escape(term)}(?:s|es)?"
 
 
 def find_terms(text: str, terms: Iterable[str]) -> list[Match]:

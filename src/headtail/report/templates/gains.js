@@ -1,5 +1,6 @@
 // Gains and losses: a bar for each query, the largest gain first. Arrow keys walk the bars, Enter or a click opens the query.
 const PLOT = { height: 190, left: 46, right: 4, top: 8, bottom: 8 };
+const PAPER = 680;    // pixels between the margins of a sheet
 const gains = { order: [], at: 0, width: 0 };
 
 function showGains() {
@@ -29,20 +30,21 @@ function balance(queries) {
   return without ? [...parts, ", " + without.toLocaleString("en") + " without a value"] : parts;
 }
 
-function drawGains() {
+function drawGains(wide = $("gains").clientWidth) {
   const plot = $("gains");
-  gains.width = Math.max(280, plot.clientWidth || 900);
+  gains.width = Math.max(280, wide || 900);
   const changes = gains.order.map((query) => changeOf(query, state.measure, state.against));
   const most = roundUp(Math.max(0.001, ...changes.map(Math.abs)));
   const y = (value) => PLOT.top + (1 - (value / most + 1) / 2) * (PLOT.height - PLOT.top - PLOT.bottom);
   const paths = { up: "", down: "", "up faded": "", "down faded": "" };
   const shown = new Set(state.matches);
-  const wide = barWidth();
+  const bar = barWidth();
   changes.forEach((change, place) => {
     if (Math.abs(change) <= SAME) return;
     const kind = (change > 0 ? "up" : "down") + (shown.has(gains.order[place]) ? "" : " faded");
-    const x = PLOT.left + place * wide;
-    paths[kind] += "M" + x.toFixed(2) + " " + y(0).toFixed(1) + "V" + y(change).toFixed(1) + "h" + (wide > 4 ? wide - 1 : wide).toFixed(2) + "V" + y(0).toFixed(1) + "z";
+    const x = PLOT.left + place * bar;
+    const foot = y(0).toFixed(1), across = (bar > 4 ? bar - 1 : bar).toFixed(2);
+    paths[kind] += "M" + x.toFixed(2) + " " + foot + "V" + y(change).toFixed(1) + "h" + across + "V" + foot + "z";
   });
   const chart = draw("svg", { viewBox: "0 0 " + gains.width + " " + PLOT.height, width: gains.width, height: PLOT.height, "aria-hidden": "true" });
   for (const value of [most, most / 2, 0, -most / 2, -most]) {
@@ -96,6 +98,8 @@ function listenToGains() {
     if (event.key === "Enter") goTo(gains.order[gains.at]);
     else pointAt(gains.at + step);
   });
+  addEventListener("beforeprint", () => drawGains(PAPER));
+  addEventListener("afterprint", () => drawGains());
   new ResizeObserver(() => {
     if (plot.clientWidth && Math.abs(plot.clientWidth - gains.width) > 1) drawGains();
   }).observe(plot);

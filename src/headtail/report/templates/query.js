@@ -19,8 +19,8 @@ function summaryOf(query) {
     make("span", {}, count(query.relevant, "relevant doc")));
   const asked = make("span", { class: "asked" }, make("span", { class: "text", dir: "auto" }, query.text || "(no text)"), about);
   if (data.systems.length > 1) {
-    const line = make("span", { class: "why" }, make("bdi", {}, data.systems[state.against]));
-    line.append(": " + why(query, state.against, data.measures.length ? [state.measure] : []));
+    const line = why(query, state.against, data.measures.length ? [state.measure] : []);
+    line.prepend(make("bdi", {}, data.systems[state.against]), ": ");
     asked.append(line);
   }
   return make("summary", {}, asked, stripsOf(query));
@@ -64,7 +64,7 @@ function bodyOf(query) {
 
 function columnOf(query, system, place, pattern) {
   const every = data.measures.map((_, measure) => measure);
-  const column = make("section", {}, make("h3", {}, make("bdi", {}, system)), make("p", { class: "why" }, why(query, place, every)));
+  const column = make("section", {}, make("h3", {}, make("bdi", {}, system)), why(query, place, every));
   const ranking = query.rankings[place];
   if (!ranking) {
     column.append(make("p", { class: "none" }, "No ranking for this query."));

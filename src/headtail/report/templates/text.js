@@ -4,10 +4,9 @@ const WIDE = /[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]/u;
 
 function termPattern(terms) {
   if (!terms.length) return null;
-  const parts = terms.map((term) => {
-    const literal = term.replace(/[.*+?^${}()|[\]\\\/-]/g, "\\$&");
-    return WIDE.test(term) ? literal : "(?<![\\p{L}\\p{N}_])" + literal + "(?:s|es)?(?![\\p{L}\\p{N}_])";
-  });
+  const literal = (text) => text.replace(/[.*+?^${}()|[\]\\\/]/g, "\\$&");
+  const plural = (term) => (term.endsWith("y") ? literal(term.slice(0, -1)) + "(?:y|ies?)" : literal(term) + "(?:s|es)?");
+  const parts = terms.map((term) => (WIDE.test(term) ? literal(term) : "(?<![\\p{L}\\p{N}_])" + plural(term) + "(?![\\p{L}\\p{N}_])"));
   return new RegExp(parts.join("|"), "giu");
 }
 

@@ -34,7 +34,7 @@ function firstRank(query, system) {
   return ranking.first ? ranking.first.toLocaleString("en") : "none in " + ranking.length.toLocaleString("en");
 }
 
-// Why a query gained or lost: where its first relevant doc stood and stands, and what the measures make of it.
+// Why a query gained or lost, as a line: where its first relevant doc stood and stands, and what the measures make of it.
 function why(query, system, measures) {
   const changed = (before, after) => (system === 0 ? after : before === after ? after + " as before" : before + " → " + after);
   const ranks = query.relevant
@@ -42,5 +42,8 @@ function why(query, system, measures) {
     : "nothing judged relevant";
   const values = measures.map((measure) => data.measures[measure] + " "
     + changed(figure(query.values[0][measure]), figure(query.values[system][measure])));
-  return [ranks, ...values].join("; ");
+  const line = make("span", { class: "why" });
+  const parts = [ranks, ...values];
+  parts.forEach((part, place) => line.append(make("span", {}, part + (place + 1 < parts.length ? ";" : "")), " "));    // none breaks inside
+  return line;
 }
