@@ -19,6 +19,7 @@ should so than that the their them then there these they this to was we were wha
 you your
 """
 STOP_WORDS = frozenset(_COMMON.split())
+_WORD = re.compile(r"\w+")
 _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")    # written without spaces between words
 
 
@@ -43,7 +44,7 @@ class Match:
 def query_terms(query: str) -> list[str]:
     """The query's words but for the commonest, each once, plurals as singulars; pairs of characters of CJK text."""
     terms: dict[str, None] = {}
-    for word in dict.fromkeys(re.findall(r"\w+", query[:LOOK].casefold())):
+    for word in dict.fromkeys(_WORD.findall(query[:LOOK].casefold())):
         runs = _CJK.findall(word)
         pairs = [run[i : i + 2] for run in runs for i in range(min(len(run) - 1, 16))]
         plain = not runs and 1 < len(word) <= 40 and word not in STOP_WORDS
@@ -58,23 +59,23 @@ def _singular(word: str) -> str:
     return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
 
 
-def term_pattern(terms: Iterable[str]) -> re.Pattern[str] | None:
-    """A pattern with a group for each term, which finds it in the singular and the plural; None without terms."""
-    parts = [f"({re.escape(term)})" if _CJK.fullmatch(term) else rf"((?<!\w){_with_plural(term)}(?!\w))" for term in terms]
-    return re.compile("|".join(parts), re.IGNORECASE) if parts else None
-
-
-def _with_plural(term: str) -> str:
-    """The page's script (templates/text.js) marks by the same rule."""
-    return rf"{re.escape(term[:-1])}(?:y|ies?)" if term.endswith("y") else rf"{re.escape(term)}(?:s|es)?"
-
-
 def find_terms(text: str, terms: Iterable[str]) -> list[Match]:
-    """Where the terms stand in the beginning of a text, in order."""
-    pattern = term_pattern(terms)
-    if pattern is None:
-        return []
-    return [Match(found.start(), found.end(), found.lastindex or 0) for found in pattern.finditer(text[:LOOK])]
+    """Where the terms stand in the beginning of a text, in order: whole words in the singular or the plural, pairs anywhere."""
+    text, terms = text[:LOOK], list(terms)
+    known = {form: number for number, term in enumerate(terms, start=1) for form in _forms(term)}
+    words = ((word, known.get(word.group().casefold())) for word in _WORD.finditer(text))
+    found = [Match(word.start(), word.end(), number) for word, number in words if number is not None]
+    pairs = [term for term in terms if _CJK.fullmatch(term)]
+    if not pairs:
+        return found
+    inside = re.compile("|".join(map(re.escape, pairs)))
+    found += [Match(pair.start(), pair.end(), known[pair.group()]) for pair in inside.finditer(text)]
+    return sorted(found, key=lambda match: match.start)
+
+
+def _forms(term: str) -> tuple[str, ...]:
+    """The page's script (templates/text.js) marks by the same rule."""
+    return (term, f"{term[:-1]}ie", f"{term[:-1]}ies") if term.endswith("y") else (term, f"{term}s", f"{term}es")
 
 
 def snippet(text: str, matches: Sequence[Match], size: int) -> Snippet:
