@@ -103,8 +103,8 @@ def test_what_new_ledgers_hold_besides_is_drawn_and_old_ones_lack_it():
 
     run = fake_run("over-fitting", layers=3)
     charts = {chart.name: chart for chart in training_charts(run)}
-    assert list(charts) == ["loss", "separation", "measures", "d_prime", "ranks", "norm", "drift"]
-    assert [chart.name for chart in training_charts(old(run))] == ["loss", "separation", "measures"]
+    assert list(charts) == ["loss", "separation", "measures", "d_prime", "ranks", "rates", "norm", "drift"]
+    assert [chart.name for chart in training_charts(old(run))] == ["loss", "separation", "measures", "rates"]
     assert "tempered" in charts["loss"].svg
     assert "With all scores divided by 2.4, the best temperature, the last one is ." in charts["loss"].reading
     assert "ranks 1–5 rises from" in charts["ranks"].reading
@@ -118,6 +118,23 @@ def test_layers_that_did_not_move_yet_leave_the_chart_out_or_empty_of_them():
     assert "embeddings" not in training_charts([moved])[-1].svg
     still = {"kind": "train", "step": 1, "loss": 1.0, "layers": {"embeddings": {"drift": 0.0}}}
     assert [chart.name for chart in training_charts([still])] == ["loss"]
+
+
+def test_layers_of_one_learning_rate_share_a_line():
+    layers = {"embeddings": {"lr": 1e-5}, "layer_0": {"lr": 5e-5}, "layer_1": {"lr": 5e-5}, "head": {"lr": 2e-4}}
+    ledger = [{"kind": "train", "step": step, "loss": 1.0, "layers": layers} for step in (1, 2)]
+    (rates,) = (chart for chart in training_charts(ledger) if chart.name == "rates")
+    said = " ".join(ET.fromstring(rates.svg).itertext())
+    assert "5.0e−05 layer_0…layer_1" in said
+    assert "1.0e−05 embeddings" in said
+    assert rates.reading == "The rate of each layer as it was set; it is highest for head, 2.0e−04."
+
+
+def test_learning_rates_of_old_ledgers_are_those_of_their_parts():
+    ledger = [{"kind": "train", "step": 1, "loss": 1.0, "lr_encoder": 5e-5, "lr_head": 0.0}]
+    (rates,) = (chart for chart in training_charts(ledger) if chart.name == "rates")
+    assert "5.0e−05 encoder" in " ".join(ET.fromstring(rates.svg).itertext())
+    assert "head" not in rates.svg
 
 
 def test_logarithmic_axes_have_round_numbers():

@@ -84,7 +84,7 @@ def test_queries_stand_by_gain_and_those_without_a_value_come_last(page):
         ("#changed", "lost", ["unranked", "buried"]),
         ("#changed", "same", ["nobody", "same", "dropped"]),
         ("#intent", "browse", ["nobody", "same"]),
-        ("#search", "FILE a", ["gain", "same", "buried", "nothing"]),
+        ("#search", "FILE a", ["gain", "same", "unranked", "buried", "nothing"]),
         ("#search", "unrank", ["unranked"]),
         ("#search", "zebra", []),
         ("#words-from", "4", ["buried", "nothing"]),
@@ -210,7 +210,7 @@ def test_side_by_side_by_hand(page):
 
 
 def test_why_a_query_lost(page):
-    said = {id: why for id, why in zip(listed(page), page.locator("summary .why").all_inner_texts(), strict=True)}
+    said = dict(zip(listed(page), page.locator("summary .why").all_inner_texts(), strict=True))
     assert said["buried"] == "ours: first relevant rank 1 → 30; RR@10 1.000 → .000"
     assert said["unranked"] == "ours: first relevant rank 2 → no ranking; RR@10 .500 → .000"
     assert said["nobody"] == "ours: first relevant rank none in 12 as before; RR@10 .000 as before"
@@ -219,19 +219,20 @@ def test_why_a_query_lost(page):
 
 
 def test_relevant_docs_out_of_sight_are_named(page):
-    page.goto(page.url.partition("#")[0] + "#q=buried")
-    last = page.locator(".query[open] .columns > section").last
+    rows = dict(zip(listed(page), page.locator("#list .query").all(), strict=True))
+    rows["buried"].locator("summary").click()
+    last = rows["buried"].locator(".columns > section").last
     assert last.locator(".elsewhere li").all_inner_texts() == ["R1 b1 rank 30"]
     assert last.locator(".move.new").count() == 0
-    page.goto(page.url.partition("#")[0] + "#q=nobody")
-    assert page.locator(".query[open] .elsewhere li").last.inner_text() == "R1 elsewhere not retrieved"
-    assert page.locator(".query[open] .move.new").all_inner_texts() == ["new"]
+    rows["nobody"].locator("summary").click()
+    assert rows["nobody"].locator(".elsewhere li").all_inner_texts() == ["R1 elsewhere not retrieved"] * 2
+    assert rows["nobody"].locator(".move.new").all_inner_texts() == ["new"]
 
 
 def test_words_of_the_query_are_marked_and_a_long_text_opens_around_them(page):
     page.locator("#list .query").first.locator("summary").click()
     doc = page.locator(".query[open] section").last.locator(".doc").first
-    assert [word.lower() for word in doc.locator("mark").all_inner_texts()] == ["open", "file"] or doc.locator("mark").all_inner_texts() == ["open", "files"]
+    assert doc.locator("mark").all_inner_texts() == ["open", "files"]
     short = doc.locator(".doc-text").inner_text()
     assert short.startswith("… ")
     assert short.endswith(" …")
@@ -257,8 +258,8 @@ def test_an_address_opens_its_query_and_an_opened_query_is_in_the_address(contex
     page.wait_for_function("document.activeElement.closest('.query')?.querySelector('.id').textContent === 'nothing'")
     assert page.input_value("#search") == ""    # a filter does not hide what was asked for
     page.keyboard.press("k")
-    assert page.url.endswith("#q=buried")
-    assert page.locator(".query[open] .permalink a").last.get_attribute("href") == "#q=nothing" or "buried"
+    page.wait_for_url("**#q=buried")
+    assert [link.get_attribute("href") for link in page.locator(".query[open] .permalink a").all()] == ["#q=same", "#q=buried"]
     page.evaluate("location.hash = '#q=unheard-of'")
     assert opened(page)
     seen.assert_clean()
@@ -295,7 +296,7 @@ def test_without_javascript_tables_stand_and_a_line_says_what_is_missing(browser
     page = context.new_page()
     page.goto(report.as_uri())
     assert page.locator("table").is_visible()
-    assert page.get_by_text("The queries need JavaScript").is_visible()
+    assert page.locator("noscript p").inner_text().startswith("The queries need JavaScript")
     assert not page.locator("#results").is_visible()
     context.close()
 
@@ -357,7 +358,7 @@ ACT = "window.hacked=1"
 PAYLOADS = [
     f"<script>{ACT}</script>", f"</script><script>{ACT}</script>", f"<!--<script>{ACT}//-->", f"]]>--><script>{ACT}</script>",
     f'"><img src=x onerror="{ACT}">', f"'><svg onload={ACT}>", f"<svg><script>{ACT}</script></svg>", f"<math><mtext><img src=x onerror={ACT}></mtext></math>",
-    f"<iframe srcdoc='<script>parent.hacked=1</script>'>", f"<details open ontoggle={ACT}>", f"<input autofocus onfocus={ACT}>",
+    "<iframe srcdoc='<script>parent.hacked=1</script>'>", f"<details open ontoggle={ACT}>", f"<input autofocus onfocus={ACT}>",
     f"<template><script>{ACT}</script></template>", "<base href=//evil.example>", "<meta http-equiv=refresh content='0;url=http://evil.example/'>",
     "<link rel=stylesheet href=http://evil.example/x.css>", "</style><style>@import url(http://evil.example/x.css);</style>",
     "background:url(http://evil.example/x.png)", "}*{background:url('http://evil.example/y')}{", "javascript:window.hacked=1",
@@ -367,7 +368,7 @@ PAYLOADS = [
     "--%3E<img src=x onerror=window.hacked=1>", "<noscript><p title='</noscript><img src=x onerror=window.hacked=1>'>", "(?:a+)+$ [\\]{(*+?", "مرحبا <b>עברית</b>",
 ]    # fmt: skip
 AROUND = ["{}", "file {} file", "{0}{0}", "{} \u202e", '"{}"', "'{}'", "-->{}", "</script>{}", "<!--{}", "\x00{}", "]]>{}", "{}\\", "\n{}\n"]
-HOSTILE = [around.format(payload) for around, payload in itertools.product(AROUND, PAYLOADS)][:500]
+HOSTILE = list(dict.fromkeys(around.format(payload) for around, payload in itertools.product(AROUND, PAYLOADS)))[:500]
 
 
 def hostile_results():
@@ -397,8 +398,8 @@ def test_five_hundred_hostile_texts_run_nothing_and_ask_for_nothing(context, fol
     page.select_option("#order", "file")
     page.evaluate("location.hash = '#q=' + encodeURIComponent(document.querySelectorAll('#list .query .id')[39].textContent)")
     page.wait_for_timeout(100)
-    page.evaluate("document.querySelectorAll('#list .query').forEach((row) => { row.open = true; })")
-    page.wait_for_timeout(200)
+    page.evaluate("document.querySelectorAll('#list .query:not([open]) summary').forEach((summary) => summary.click())")
+    assert page.locator("#list .query[open] .doc").count() > 200
     page.evaluate("document.querySelectorAll('.more').forEach((button) => button.click())")
     page.fill("#search", HOSTILE[4])
     page.fill("#search", "")

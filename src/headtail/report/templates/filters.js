@@ -29,7 +29,7 @@ function ordered(queries) {
   const way = { gains: 1, losses: -1 }[$("order").value];
   if (!way || data.systems.length < 2 || !data.measures.length) return queries;
   const none = (query) => changeOf(query, state.measure, state.against) === null;
-  return queries.sort((one, other) => none(one) - none(other) || way * (none(one) ? 0 : byGain(one, other)) || one.place - other.place);
+  return queries.sort((one, other) => none(one) - none(other) || (none(one) ? 0 : way * moreGain(one, other)) || one.place - other.place);
 }
 
 function refresh() {

@@ -5,14 +5,15 @@ const gains = { order: [], at: 0, width: 0 };
 
 function showGains() {
   const measured = data.queries.filter((query) => changeOf(query, state.measure, state.against) !== null);
-  gains.order = measured.sort(byGain);
+  gains.order = measured.sort((one, other) => moreGain(one, other) || one.place - other.place);
   gains.at = Math.min(gains.at, Math.max(0, gains.order.length - 1));
   $("balance").replaceChildren(...balance(gains.order));
   drawGains();
 }
 
-function byGain(one, other) {
-  return changeOf(other, state.measure, state.against) - changeOf(one, state.measure, state.against) || one.place - other.place;
+// Below 0 where the first of two queries gains more than the second.
+function moreGain(one, other) {
+  return changeOf(other, state.measure, state.against) - changeOf(one, state.measure, state.against);
 }
 
 const SAME = 0.00005;    // values come with four digits after the point

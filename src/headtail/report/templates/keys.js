@@ -6,14 +6,14 @@ function step(by) {
   if (!next) return;
   const left = place < 0 ? null : $("list").children[place];
   const reading = Boolean(left && left.open);
-  if (reading) left.open = false;    // the next one opens in its place
+  if (reading) openRow(left, false);    // the next one opens in its place
   goTo(next, reading);
 }
 
 function toggleCurrent() {
   const place = state.matches.indexOf(state.current);
   const row = place < 0 ? null : $("list").children[place];
-  if (row) row.open = !row.open;
+  if (row) openRow(row, !row.open);
 }
 
 const KEYS = {

@@ -1,14 +1,24 @@
 // One query: a line in the list, and below it, once it is opened, the rankings side by side.
 function queryRow(query) {
-  const row = make("details", { class: "query" }, summaryOf(query));
+  const summary = summaryOf(query);
+  const row = make("details", { class: "query" }, summary);
   row.query = query;
+  summary.addEventListener("click", () => fillRow(row));    // keys click too
   row.addEventListener("toggle", () => {
-    if (row.open && row.childElementCount === 1) row.append(...bodyOf(query));
     state.open[row.open ? "add" : "delete"](query.place);
     if (row.open) remember(query);
   });
-  if (state.open.has(query.place)) row.open = true;
+  if (state.open.has(query.place)) openRow(row);
   return row;
+}
+
+function fillRow(row) {
+  if (row.childElementCount === 1) row.append(...bodyOf(row.query));
+}
+
+function openRow(row, open = true) {
+  if (open) fillRow(row);
+  row.open = open;
 }
 
 function summaryOf(query) {
