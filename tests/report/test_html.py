@@ -133,6 +133,13 @@ def test_the_policy_allows_the_script_of_the_page_and_no_other(page):
     assert "script-src 'unsafe-inline'" not in page
 
 
+def test_the_script_has_no_way_to_read_text_as_markup_or_as_code():
+    script = report_html.page_script(report_html.page_environment())
+    assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|createContextualFragment|DOMParser|document\.write|eval\(|new Function|setTimeout\(", script)
+    assert "</script" not in script
+    assert "<!--" not in script
+
+
 def test_a_report_of_nothing_but_a_title_is_a_page(tmp_path):
     path = write_report(tmp_path / "new" / "report.html", title="Nothing yet")
     parsed = Page(path.read_text(encoding="utf-8"))

@@ -8,6 +8,8 @@ function showGains() {
   gains.order = measured.sort((one, other) => moreGain(one, other) || one.place - other.place);
   gains.at = Math.min(gains.at, Math.max(0, gains.order.length - 1));
   $("balance").replaceChildren(...balance(gains.order));
+  $("of-what").replaceChildren(" in ", make("bdi", {}, data.measures[state.measure]), ": ", make("bdi", {}, data.systems[state.against]),
+    " against ", make("bdi", {}, data.systems[0]));
   drawGains();
 }
 

@@ -3,8 +3,9 @@ function queryRow(query) {
   const summary = summaryOf(query);
   const row = make("details", { class: "query" }, summary);
   row.query = query;
-  summary.addEventListener("click", () => fillRow(row));    // keys click too
+  summary.addEventListener("click", () => fillRow(row));    // before it opens; keys click too
   row.addEventListener("toggle", () => {
+    if (row.open) fillRow(row);    // whatever opened it, such as the browser's own search
     state.open[row.open ? "add" : "delete"](query.place);
     if (row.open) remember(query);
   });
