@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headtail.config import Config, load_config
     from headtail.data.datasets import Dataset, load_dataset
-    from headtail.data.formats import read_qrels, read_run, write_run
+    from headtail.data.formats import read_qrels
+    from headtail.data.runs import read_run, write_run
     from headtail.errors import HeadtailError
     from headtail.losses import LOSSES
     from headtail.models.ranker import Ranker
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "headtail.config": ("Config", "load_config"),
     "headtail.data.datasets": ("Dataset", "load_dataset"),
-    "headtail.data.formats": ("read_qrels", "read_run", "write_run"),
+    "headtail.data.formats": ("read_qrels",),
+    "headtail.data.runs": ("read_run", "write_run"),
     "headtail.errors": ("HeadtailError",),
     "headtail.losses": ("LOSSES",),
     "headtail.models.ranker": ("Ranker",),

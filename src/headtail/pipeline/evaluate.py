@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import read_qrels, read_run
+from headtail.data.formats import read_qrels
+from headtail.data.runs import read_run
 from headtail.errors import HeadtailError
 from headtail.evaluation.evaluate import Evaluation
 from headtail.evaluation.evaluate import evaluate as evaluate_run

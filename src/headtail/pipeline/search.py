@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import read_run, write_run
+from headtail.data.runs import read_run, write_run
 from headtail.errors import HeadtailError, unknown_name
 from headtail.progress import Meter, Track, silent
 from headtail.records import Query, Run
