@@ -72,7 +72,8 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
     def __init__(self, rankings: Mapping[str, Iterable[ScoredDoc | tuple[str, float]]], name: str = "run") -> None:
         self.name = name
         self.notes: tuple[str, ...] = ()    # what its reader has to say of it
-        self._rankings: Mapping[str, tuple[ScoredDoc, ...]] = {query_id: self._ordered(query_id, docs) for query_id, docs in rankings.items()}
+        ordered = {query_id: self._ordered(query_id, docs) for query_id, docs in rankings.items()}
+        self._rankings: Mapping[str, tuple[ScoredDoc, ...]] = ordered
 
     def _ordered(self, query_id: str, docs: Iterable[ScoredDoc | tuple[str, float]]) -> tuple[ScoredDoc, ...]:
         ranking = in_order(ScoredDoc(*doc) for doc in docs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from itertools import repeat
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any
 
 from headtail.records import ScoredDoc
@@ -130,7 +130,7 @@ def _query_order(scores: NDArray[np.float32], doc_ids: list[str]) -> NDArray[np.
     sorted_scores = scores[order]
     bounds = [0, *(np.flatnonzero(np.diff(sorted_scores)) + 1).tolist(), len(order)]
     if len(bounds) <= len(order):    # somewhere scores are equal
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in pairwise(bounds):
             if end - start > 1:
                 order[start:end] = sorted(order[start:end].tolist(), key=doc_ids.__getitem__, reverse=True)
     return order
