@@ -86,6 +86,9 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
     def __getitem__(self, query_id: str) -> tuple[ScoredDoc, ...]:
         return self._rankings[query_id]
 
+    def __contains__(self, query_id: object) -> bool:
+        return query_id in self._rankings    # Mapping's own would make the ranking to see whether it is there
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._rankings)
 

@@ -67,6 +67,9 @@ class RunColumns(Mapping[str, tuple[ScoredDoc, ...]]):
         pairs = zip(self._doc_ids[place].to_pylist(), self._scores[place].tolist(), strict=True)
         return tuple(map(tuple.__new__, repeat(ScoredDoc), pairs))    # what ScoredDoc._make does, without a Python call a doc
 
+    def __contains__(self, query_id: object) -> bool:
+        return query_id in self._slices
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._slices)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from headtail.errors import HeadtailError, unknown_name
@@ -41,6 +42,8 @@ def means_by_intent(
 ) -> dict[str, dict[str, float]]:
     """Intent -> measure -> mean over the queries of that intent, and `macro`, the mean of these means.
 
+    A mean without a query that has a value is NaN, and so is a macro mean that rests on it.
+
     Args:
         values: measure -> query_id -> value.
         intents: query_id -> intent, for every query of `values`.
@@ -48,9 +51,11 @@ def means_by_intent(
     Raises:
         HeadtailError: as `group_by_intent`.
     """
-    means: dict[str, dict[str, float]] = {}
+    groups = group_by_intent(dict.fromkeys(q for by_query in values.values() for q in by_query), intents)
+    means: dict[str, dict[str, float]] = {intent: {} for intent in groups}
     for measure, by_query in values.items():
-        for intent, members in group_by_intent(by_query, intents).items():
-            means.setdefault(intent, {})[measure] = sum(by_query[query_id] for query_id in members) / len(members)
+        for intent, members in groups.items():
+            present = [by_query[query_id] for query_id in members if query_id in by_query]
+            means[intent][measure] = sum(present) / len(present) if present else math.nan
     macro = {measure: sum(group[measure] for group in means.values()) / len(means) for measure in values}
     return {**means, MACRO: macro}
