@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from headtail.errors import HeadtailError
     from headtail.losses import LOSSES
     from headtail.models.ranker import Ranker
-    from headtail.pipeline.evaluate import evaluate, judgments
+    from headtail.pipeline.evaluate import evaluate
+    from headtail.pipeline.judgments import judgments
     from headtail.pipeline.report import report
     from headtail.pipeline.search import rerank, retrieve
     from headtail.pipeline.train import train
@@ -30,7 +31,8 @@ _HOMES = {
     "headtail.errors": ("HeadtailError",),
     "headtail.losses": ("LOSSES",),
     "headtail.models.ranker": ("Ranker",),
-    "headtail.pipeline.evaluate": ("evaluate", "judgments"),
+    "headtail.pipeline.evaluate": ("evaluate",),
+    "headtail.pipeline.judgments": ("judgments",),
     "headtail.pipeline.report": ("report",),
     "headtail.pipeline.search": ("rerank", "retrieve"),
     "headtail.pipeline.train": ("train",),

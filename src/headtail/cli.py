@@ -165,28 +165,41 @@ def rerank(
 
 @app.command(rich_help_panel=WAY)
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(help="TREC run files")],
-    data: Annotated[str | None, typer.Option("--data", help="pydocs, a folder, beir:FOLDER or irds:NAME")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="of the data set")] = None,
+    runs: Annotated[list[str], typer.Argument(help="run files, each [NAME=]FILE[@DATA]; one NAME several times: its seeds")],
+    data: Annotated[list[str] | None, typer.Option("--data", help="a data set, as for retrieve; several times for several")] = None,
+    split: Annotated[list[str] | None, typer.Option("--split", help="of the data set; one for all or one for each")] = None,
     qrels: Annotated[Path | None, typer.Option("--qrels", help="judgments of one's own, instead of the split's")] = None,
-    measures: Annotated[list[str] | None, typer.Option("--measures", help="RR@10 nDCG@5 AP(rel=2) R@1000 …")] = None,
-    intent: IntentOption = None,
-    relevant_from: RelevantFrom = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table")] = False,
+    measures: Annotated[list[str] | None, typer.Option("--measures", help="RR@10 nDCG@5 TailnDCG AP(rel=2) RBP(p=.95) …")] = None,
+    intent: Annotated[list[str] | None, typer.Option("--intent", help="question or browse; one for all or one for each")] = None,
+    intents: Annotated[str | None, typer.Option("--intents", help="a file `query_id TAB intent`, or by-words")] = None,
+    queries: Annotated[Path | None, typer.Option("--queries", help="file of queries, for by-words with --qrels")] = None,
+    relevant_from: Annotated[
+        list[int] | None, typer.Option("--relevant-from", help="lowest label that counts as relevant; one for all or one for each")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="the system to test against; the first unless said")] = None,
+    tests: Annotated[bool, typer.Option("--tests", help="each comparison: interval, p-values, wins and losses")] = False,
+    ties: Annotated[bool, typer.Option("--ties", help="how far ties could move each mean")] = False,
+    engine: Annotated[str, typer.Option("--engine", help="trec_eval, or ranx for a second opinion")] = "trec_eval",
+    seed: Annotated[int, typer.Option("--seed", help="of tests and intervals")] = 0,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, csv, latex or json")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="file for what would be printed")] = None,
+    per_query: Annotated[Path | None, typer.Option("--per-query", help="TSV file for the value of each query, .gz too")] = None,
 ) -> None:
-    """headtail evaluate bm25.trec.gz ours.trec.gz --data pydocs --split test --measures RR@10 nDCG@5"""
+    """headtail evaluate bm25.trec.gz ours.trec.gz --data pydocs --split test --measures RR@10 nDCG@5 TailnDCG --tests"""
     from headtail.evaluation.measures import DEFAULT_MEASURES
-    from headtail.pipeline.evaluate import evaluate as run_evaluate
-    from headtail.pipeline.evaluate import judgments, load_runs
-    from headtail.report.tables import markdown as as_markdown
-    from headtail.report.tables import print_table
+    from headtail.pipeline.evaluate import Asked, evaluate_files
+    from headtail.pipeline.evaluation_files import check_format, write_evaluation, write_per_query
+    from headtail.pipeline.judgments import several_judgments
 
-    judged = judgments(data, split, qrels, intent=intent, relevant_from=relevant_from)
-    _, table = run_evaluate(load_runs(runs), judged, measures or DEFAULT_MEASURES)
-    if markdown:
-        typer.echo(as_markdown(table))
-    else:
-        print_table(table)
+    check_format(form)
+    judged = several_judgments(
+        data or (), split or (), qrels, intent=intent or (), relevant_from=relevant_from or (), intents=intents, queries=queries
+    )
+    asked = Asked(measures or DEFAULT_MEASURES, engine, baseline, ties, seed)
+    found = evaluate_files(runs, judged, asked)
+    if per_query is not None:
+        write_per_query(found, per_query)
+    write_evaluation(found, form, tests=tests, ties=ties, output=output)
 
 
 @app.command(rich_help_panel=RUNS)

@@ -48,7 +48,7 @@ def test_retrieve_writes_a_run_that_evaluate_reads(base, headtail, tmp_path):
 
 def test_evaluate_reads_a_qrels_file_and_prints_markdown(base, headtail):
     qrels = base / "world" / "qrels.test.tsv"
-    code, out, _ = headtail("evaluate", base / "bm25.trec.gz", "--qrels", qrels, "--measures", "RR@10", "--markdown")
+    code, out, _ = headtail("evaluate", base / "bm25.trec.gz", "--qrels", qrels, "--measures", "RR@10", "--format", "markdown")
     assert code == 0
     assert "| bm25 " in out
 

@@ -6,7 +6,12 @@ import math
 from collections.abc import Iterable, Mapping
 
 from headtail.errors import HeadtailError, unknown_name
-from headtail.records import INTENTS
+from headtail.records import BROWSE, INTENTS, QUESTION
+
+QUESTION_WORDS = frozenset((
+    "who", "whom", "whose", "what", "when", "where", "which", "why", "how", "is", "are", "was", "were", "do", "does", "did", "can",
+    "could", "should", "would", "will", "has", "have", "had",
+))    # a query that begins with one of them asks something
 
 MACRO = "macro"    # mean of the intents' means: each intent counts the same, however many queries it has
 
@@ -59,3 +64,14 @@ def means_by_intent(
             means[intent][measure] = sum(present) / len(present) if present else math.nan
     macro = {measure: sum(group[measure] for group in means.values()) / len(means) for measure in values}
     return {**means, MACRO: macro}
+
+
+def intent_by_words(text: str) -> str:
+    """A rule for queries that nobody gave an intent: one that asks is a question, all others browse.
+
+    It asks if it ends with a question mark or begins with one of `QUESTION_WORDS`. The rule looks at the query alone and
+    not at its judgments, so it is the same for sparse and for deep ones; "capital of france" it takes for browsing.
+    """
+    words = text.casefold().split()
+    asks = bool(words) and (text.rstrip().endswith(("?", "\uff1f")) or words[0].strip("\"'(") in QUESTION_WORDS)
+    return QUESTION if asks else BROWSE

@@ -56,7 +56,8 @@ def randomisation_p_values(differences: Floats, *, rounds: int = ROUNDS, seed: i
 
 def _all_signs(n: int) -> Iterator[Floats]:
     """Every pattern of n signs, [2^n, n]."""
-    yield 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    yield 1.0 - 2.0 * bits.astype(np.float64)
 
 
 def _drawn_signs(n: int, rounds: int, seed: int) -> Iterator[Floats]:
@@ -65,7 +66,7 @@ def _drawn_signs(n: int, rounds: int, seed: int) -> Iterator[Floats]:
     for start in range(0, rounds, step):
         size = min(step, rounds - start)
         bits = np.unpackbits(rng.integers(0, 256, (size, -(-n // 8)), dtype=np.uint8), axis=1, count=n)
-        yield 1.0 - 2.0 * bits
+        yield 1.0 - 2.0 * bits.astype(np.float64)
 
 
 def bootstrap_means(values: Floats, strata: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:

@@ -8,8 +8,9 @@ from pathlib import Path
 from headtail.config import Config, load_config
 from headtail.data.datasets import Dataset, load_dataset
 from headtail.errors import HeadtailError
-from headtail.pipeline.evaluate import Judged, judgments, load_runs
 from headtail.pipeline.evaluate import evaluate as evaluate_runs
+from headtail.pipeline.evaluate import load_runs
+from headtail.pipeline.judgments import Judged, judgments
 from headtail.pipeline.train import FIRST_STAGE_FILE, OURS_FILE
 from headtail.pipeline.validate import first_by_hash
 from headtail.progress import clock
