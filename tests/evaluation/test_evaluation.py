@@ -121,6 +121,7 @@ def test_relevant_from_counts_in_binary_measures_only_and_shows_in_the_exact_nam
         ("RR(judged_only=True)@10", "found"),
         ("R@5; import os", "found"),
         ("nDCG(gains={'a':1})@5", "found"),
+        ("nDCG(gains={1: -1})@5", "found"),
     ],
 )
 def test_a_wrong_measure_is_one_clear_line(name, line):

@@ -41,9 +41,15 @@ def trec_eval(measures: Sequence[Measure], rankings: Rankings, qrels: Qrels) -> 
 
     first_that_can: Any = FallbackProvider
     ranked = {query_id: _falling(doc_ids) for query_id, doc_ids in rankings.items()}
+    qrels = {query_id: _safe(labels) for query_id, labels in qrels.items()}
     for group in _groups(measures):
         for metric in first_that_can(providers()).evaluator([measure.ir for measure in group], qrels).iter_calc(ranked):
             yield repr(metric.measure), metric.query_id, float(metric.value)
+
+
+def _safe(labels: Mapping[str, int]) -> Mapping[str, int]:
+    """The labels; 0 in place of them where all are negative, as trec_eval's nDCG then reads beyond its array and may never end."""
+    return labels if max(labels.values()) >= 0 else dict.fromkeys(labels, 0)
 
 
 def _falling(doc_ids: Sequence[str]) -> dict[str, float]:

@@ -115,7 +115,9 @@ def _supported(measure: Any) -> bool:
     thresholds = [measure.params.get("cutoff", 1), measure.params.get("rel", 1)]
     gains = [part for pair in measure.params.get("gains", {}).items() for part in pair]
     whole = all(type(number) is int for number in thresholds + gains)    # ir_measures lets rel=True and gains of str by
-    return whole and min(thresholds) >= 1 and any(provider.supports(measure) for provider in providers())
+    if not whole or min(measure.params.get("gains", {0: 0}).values()) < 0:    # a negative gain may hang trec_eval
+        return False
+    return min(thresholds) >= 1 and any(provider.supports(measure) for provider in providers())
 
 
 def _malformed(name: str) -> str:
