@@ -135,7 +135,8 @@ def t_test_p_value(differences: Floats) -> float:
         return 1.0
     if len(differences) < 2:
         return float("nan")
-    if np.ptp(differences) == 0:    # the same difference everywhere: no spread to set it against
+    # The same difference everywhere, but for rounding: no spread to set it against.
+    if np.ptp(differences) <= 1e-12 * np.abs(differences).max():
         return 0.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 

@@ -235,7 +235,8 @@ def _said(evaluations: Sequence[Evaluation], judged: Judged, several: bool) -> l
             parts = " and ".join(f"{len(members):,} of {of[intent]:,} {intent}" for intent, members in groups.items())
             said.append(f"{who} has no ranking for {parts} queries{on}; scored as 0.")
         if one.unjudged:
-            said.append(f"{who} ranks {len(one.unjudged):,} queries without judgments{on}; they do not count.")
+            queries = "1 query" if len(one.unjudged) == 1 else f"{len(one.unjudged):,} queries"
+            said.append(f"{who} ranks {queries} without judgments{on}; they do not count.")
         left_out = {measure: one.left_out(measure) for measure in one.values if one.left_out(measure)}
         if left_out:
             parts = ", ".join(f"{count:,} in {measure}" for measure, count in left_out.items())
