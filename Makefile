@@ -32,6 +32,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/gradient_cache.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/evaluation.py
 
 # Kills, failing disks, flipped bits and NaN in full: what docs/reliability.md tells of. Five minutes.
 reliability: $(READY)
