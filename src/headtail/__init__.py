@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from headtail.pipeline.evaluate import evaluate
     from headtail.pipeline.judgments import judgments
     from headtail.pipeline.report import report
-    from headtail.pipeline.search import rerank, retrieve
+    from headtail.pipeline.search import fuse, rerank, retrieve
     from headtail.pipeline.train import train
     from headtail.records import Doc, Query, RankedList, Run, ScoredDoc
 
@@ -34,7 +34,7 @@ _HOMES = {
     "headtail.pipeline.evaluate": ("evaluate",),
     "headtail.pipeline.judgments": ("judgments",),
     "headtail.pipeline.report": ("report",),
-    "headtail.pipeline.search": ("rerank", "retrieve"),
+    "headtail.pipeline.search": ("fuse", "rerank", "retrieve"),
     "headtail.pipeline.train": ("train",),
     "headtail.records": ("Doc", "Query", "RankedList", "Run", "ScoredDoc"),
 }
@@ -43,8 +43,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __version__ = "0.1.0"
 __all__ = [
     "LOSSES", "Config", "Dataset", "Doc", "HeadtailError", "Query", "RankedList", "Ranker", "Run", "ScoredDoc",
-    "evaluate", "judgments", "load_config", "load_dataset", "read_qrels", "read_run", "report", "rerank", "retrieve",
-    "train", "write_run",
+    "evaluate", "fuse", "judgments", "load_config", "load_dataset", "read_qrels", "read_run", "report", "rerank",
+    "retrieve", "train", "write_run",
 ]
 
 

@@ -34,6 +34,7 @@ WAY, RUNS = "The way of a query", "Training runs"
 MANY = {    # options that take several words, and what a word of theirs looks like
     "--measures": re.compile(r"[A-Za-z]+(\(.*\))?(@\d+)?"),
     "--set": re.compile(r"[\w.-]+=.*"),
+    "--weights": re.compile(r"\d*\.?\d+"),
 }
 
 Data = Annotated[str, typer.Option("--data", help="pydocs, a folder, beir:FOLDER or irds:NAME")]
@@ -109,25 +110,55 @@ def retrieve(
     data: Data,
     split: Split,
     output: Output,
-    ranker: Annotated[str, typer.Option("--ranker", help="bm25 or tfidf")] = "bm25",
+    ranker: Annotated[str, typer.Option("--ranker", help="bm25, tfidf or lucene (needs Java, docs/retrieval.md)")] = "bm25",
     k: Annotated[int, typer.Option("-k", help="docs a query")] = 100,
-    index: Annotated[Path | None, typer.Option("--index", help="folder that keeps the BM25 index")] = None,
-    k1: Annotated[float | None, typer.Option("--k1", help="BM25: weight of repeated words, .9")] = None,
-    b: Annotated[float | None, typer.Option("--b", help="BM25: weight of length, .4")] = None,
-    stemmer: Annotated[str | None, typer.Option("--stemmer", help="BM25: porter, none, or another of PyStemmer's")] = None,
-    stopwords: Annotated[str | None, typer.Option("--stopwords", help="BM25: lucene or none")] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="folder that keeps the index; lucene: a prebuilt one's name too")
+    ] = None,
+    k1: Annotated[float | None, typer.Option("--k1", help="bm25, lucene: weight of repeated words, .9")] = None,
+    b: Annotated[float | None, typer.Option("--b", help="bm25, lucene: weight of length, .4")] = None,
+    stemmer: Annotated[str | None, typer.Option("--stemmer", help="bm25: porter, none, or another of PyStemmer's")] = None,
+    stopwords: Annotated[str | None, typer.Option("--stopwords", help="bm25: lucene or none")] = None,
+    rm3: Annotated[bool, typer.Option("--rm3", help="lucene: expand each query with terms of its first docs")] = False,
+    fb_docs: Annotated[int | None, typer.Option("--fb-docs", help="RM3: docs that give terms, 10")] = None,
+    fb_terms: Annotated[int | None, typer.Option("--fb-terms", help="RM3: terms that are added, 10")] = None,
+    original_weight: Annotated[float | None, typer.Option("--original-weight", help="RM3: the query's own share, .5")] = None,
 ) -> None:
     """headtail retrieve --data pydocs --split test --ranker bm25 -k 100 -o bm25.trec.gz"""
     from headtail.pipeline.search import retrieve as run_retrieve
     from headtail.progress import track
 
-    given = {"k1": k1, "b": b, "stemmer": stemmer, "stopwords": stopwords}
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if options and ranker != "bm25":
-        raise HeadtailError(f"--{next(iter(options))} is BM25's; --ranker {ranker} has no options")
+    bm25: dict[str, Any] = {"k1": k1, "b": b, "stemmer": stemmer, "stopwords": stopwords}
+    lucene: dict[str, Any] = {"k1": k1, "b": b, "rm3": rm3 or None}
+    lucene |= {"fb_docs": fb_docs, "fb_terms": fb_terms, "original_weight": original_weight}
+    options = {key: value for key, value in (bm25 | lucene).items() if value is not None}
+    takes = {"bm25": bm25, "lucene": lucene}.get(ranker, {})
+    strange = next((key for key in options if key not in takes), None)
+    if strange is not None:
+        owner = "lucene's" if strange not in bm25 else "bm25's" if strange not in lucene else "bm25's and lucene's"
+        raise HeadtailError(f"--{strange.replace('_', '-')} is {owner}; --ranker {ranker} does not have it")
     options |= {key: None for key in ("stemmer", "stopwords") if options.get(key) == "none"}
     run = run_retrieve(data, split, ranker=ranker, k=k, index=index, output=output, track=track, **options)
     _say_written(run, output)
+
+
+@app.command(rich_help_panel=WAY)
+def fuse(
+    runs: Annotated[list[Path], typer.Argument(help="TREC run files")],
+    output: Output,
+    rrf_k: Annotated[float, typer.Option("--rrf-k", help="how little the head counts over the tail", min=0)] = 60,
+    depth: Annotated[int | None, typer.Option("--depth", help="docs a query to read of each run; all unless said", min=1)] = None,
+    k: Annotated[int, typer.Option("-k", help="docs a query to keep", min=1)] = 1000,
+    weights: Annotated[list[float] | None, typer.Option("--weights", help="one for each run, such as 2 1; 1 unless said")] = None,
+) -> None:
+    """headtail fuse bm25.trec.gz ours.trec.gz -o fused.trec.gz: reciprocal rank fusion."""
+    from headtail.pipeline.search import fuse as run_fuse
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    fused = run_fuse(runs, rrf_k=rrf_k, k=k, depth=depth, weights=weights, output=output, say=say)
+    _say_written(fused, output)
 
 
 @app.command(rich_help_panel=WAY)

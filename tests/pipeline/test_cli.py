@@ -252,7 +252,7 @@ def test_losses_are_listed_told_and_drawn(headtail, refused, tmp_path):
 
 
 def test_help_of_every_verb(headtail):
-    for verb in ("retrieve", "rerank", "evaluate", "mine", "train", "report", "demo", "data"):
+    for verb in ("retrieve", "rerank", "fuse", "evaluate", "mine", "train", "report", "demo", "data"):
         code, out, _ = headtail(verb, "--help")
         assert (code, "Usage" in out) == (0, True)
 
