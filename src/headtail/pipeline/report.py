@@ -16,12 +16,10 @@ from headtail.pipeline.validate import first_by_hash
 from headtail.progress import clock
 from headtail.records import Run
 from headtail.report.html import write_report
-from headtail.report.side_by_side import choose_queries, side_by_side
+from headtail.report.results import Results
 from headtail.training.ledger import read_ledger
 
-SHOWN = 20                 # queries side by side
-MEASURES = ("RR@10", "nDCG@5", "nDCG@10")
-CHOSEN_BY = "nDCG@5"       # queries to look at are chosen by how much this changed
+MEASURES = ("RR@10", "nDCG@5", "nDCG@10")    # the page opens with gains and losses in the first
 
 
 def report(
@@ -54,10 +52,7 @@ def report(
     if not runs:
         judged = _validated(judged, dataset, split, settings.validation.queries)
     found, table = evaluate_runs([*extra, *shown], judged, MEASURES)
-    last, first = found[-1], found[len(extra)]
-    chosen = choose_queries(
-        first.values[CHOSEN_BY], last.values[CHOSEN_BY], n=SHOWN, measure=CHOSEN_BY, systems=(first.name, last.name)
-    )
+    queries = dataset.queries(split)
     return write_report(
         output or folder / "report.html",
         title=settings.name,
@@ -66,17 +61,15 @@ def report(
         tables=[table],
         ledger=read_ledger(folder / "ledger.jsonl"),
         best_by=settings.validation.best_by,
-        shown=side_by_side(
-            dataset.queries(split),
-            judged.intents,
+        results=Results(
             shown,
+            {query_id: queries[query_id] for query_id in judged.qrels},
+            judged.intents,
             judged.qrels,
+            judged.relevant_from,
             dataset.collection,
-            query_ids=chosen.query_ids,
-            relevant_from=judged.relevant_from,
-            notes=chosen.notes,
+            {one.name: one.values for one in found[len(extra) :]},
         ),
-        shown_rule=chosen.rule,
     )
 
 

@@ -10,6 +10,8 @@ from headtail.training.curves import Point, Records, best_step, dev_measures, fi
 
 RANKS = {"gradient_1_5": "ranks 1–5", "gradient_6_20": "ranks 6–20", "gradient_21_up": "ranks 21 up"}
 
+PARTS = ("embeddings", "encoder", "head")
+
 
 def training_charts(ledger: Records, *, best_by: str | None = None) -> list[Chart]:
     """Loss, separation, dev measures, and what layers and ranks get, by step; a chart with nothing to show is left out.
@@ -25,6 +27,7 @@ def training_charts(ledger: Records, *, best_by: str | None = None) -> list[Char
         _measures_chart(ledger, best_by, best),
         _spread_chart(ledger, best),
         _ranks_chart(ledger),
+        _rates_chart(ledger),
         _layers_chart(ledger, "norm", "Gradient by layer"),
         _layers_chart(ledger, "drift", "Drift by layer"),
     ]
@@ -113,6 +116,30 @@ def _layers_chart(ledger: Records, key: str, title: str) -> Chart | None:
     what = "distance from the weights training began with, as a share of their length" if key == "drift" else "norm of the gradient"
     reading = f"The {what}; at the end it is largest for {one_line(most)}, {figure_of(found[most][-1][1])}."
     return Chart(key, title, draw(key, f"{title} and step", curves, log=True), reading)
+
+
+def _rates_chart(ledger: Records) -> Chart | None:
+    """Learning rates as they were set, neither smoothed nor repeated: layers with one and the same rate share a line."""
+    names = dict.fromkeys(str(name) for record in ledger if isinstance(record.get("layers"), Mapping) for name in record["layers"])
+    found = {name: series(ledger, "train", f"layers/{name}/lr") for name in names}
+    if not any(found.values()):    # ledgers of old tell the highest rate of each part alone
+        found = {part: series(ledger, "train", f"lr_{part}") for part in PARTS}
+    together: dict[tuple[Point, ...], list[str]] = {}
+    for name, points in found.items():
+        rates = tuple(point for point in points if point[1] > 0)
+        if rates:
+            together.setdefault(rates, []).append(name)
+    if not together:
+        return None
+    curves = [
+        Curve(same[0] if len(same) == 1 else f"{same[0]}…{same[-1]}", rates, TRAIN, opacity=0.3 + 0.7 * (place + 1) / len(together),
+              labelled=len(together) <= 6 or place in (0, len(together) - 1))
+        for place, (rates, same) in enumerate(together.items())
+    ]    # fmt: skip
+    peak = max(curves, key=lambda curve: max(rate for _, rate in curve.points))
+    highest = max(rate for _, rate in peak.points)
+    reading = f"The rate of each layer as it was set; it is highest for {one_line(peak.name)}, {figure_of(highest)}."
+    return Chart("rates", "Learning rate by layer", draw("rates", "Learning rate by layer and step", curves, log=True), reading)
 
 
 def _read_tempered(ledger: Records, tempered: Sequence[Point]) -> str:

@@ -92,8 +92,8 @@ def draw(name: str, label: str, curves: Sequence[Curve], *, best: float | None =
         _frame(axes, [value for curve in curves for value in (*(y for _, y in curve.points), *_inner(curve.behind))], shown)
         if log:
             axes.yaxis.set_major_locator(FixedLocator(_round_logarithms(*axes.get_ylim())))
-        _label_lines(axes, [(c.points[-1][1], fit(c.name), c.colour) for c in curves if c.labelled and c.points], shown)
-        return _to_svg(figure, label)
+        label_ends(axes, [(c.points[-1][1], fit(c.name), c.colour) for c in curves if c.labelled and c.points], shown)
+        return to_svg(figure, label)
 
 
 def _round_logarithms(low: float, high: float) -> list[float]:
@@ -160,16 +160,16 @@ def _frame(axes: Axes, values: Sequence[float], shown: Callable[[float], float])
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.yaxis.set_major_formatter(lambda value, _: _short(shown(value)))
+    axes.yaxis.set_major_formatter(lambda value, _: short(shown(value)))
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """An axis label: .05, .5, 2, 2.5, 1e+06."""
     text = f"{value:.4g}"
     return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
 
 
-def _label_lines(axes: Axes, labels: Sequence[tuple[float, str, str]], shown: Callable[[float], float]) -> None:
+def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]], shown: Callable[[float], float]) -> None:
     """Name and last value beside the end of each line, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     gap = 0.085    # of the height of the plot: one line of text
@@ -190,11 +190,13 @@ def fit(name: str, width: int = 17) -> str:
 
 
 def figure_of(value: float) -> str:
-    """A value in three figures: .412, 2.53."""
+    """A value in three figures: .412, 2.53; a very small one in two: 2.0e−05."""
+    if 0 < abs(value) < 5e-4:
+        return f"{value:.1e}".replace("-", "−")    # which no line breaks after
     return ir_number(value) if abs(value) < 1 else f"{value:.3g}"
 
 
-def _to_svg(figure: Figure, label: str) -> str:
+def to_svg(figure: Figure, label: str) -> str:
     """SVG to stand inside a page: no prologue, no metadata, no style that leaks, no id that could occur twice."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -204,7 +206,8 @@ def _to_svg(figure: Figure, label: str) -> str:
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
-    view_box = f"0 0 {SIZE[0] * 72:g} {SIZE[1] * 72:g}"
+    width, height = figure.get_size_inches()
+    view_box = f"0 0 {width * 72:g} {height * 72:g}"
     opening = f'<svg class="chart" viewBox="{view_box}" role="img" aria-label="{escape(one_line(label))}" xmlns="http://www.w3.org/2000/svg"'
     opening += ' xmlns:xlink="http://www.w3.org/1999/xlink">'
     svg = re.sub(r"<svg[^>]*>", lambda _: opening, svg, count=1)    # not as a pattern: a label may hold a backslash
