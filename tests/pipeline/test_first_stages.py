@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.world import write_world
 
-from headtail.data.formats import read_run
+from headtail.data.runs import read_run
 from headtail.pipeline.search import fuse, rerank
 from headtail.records import Run
 from headtail.retrieval import java

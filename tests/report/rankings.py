@@ -43,7 +43,7 @@ BM25 = Run(
     "bm25",
 )    # fmt: skip
 OURS = Run(
-    {"gain": listed("g", 12, ["g7"]), "buried": listed("b", 29, [f"b{n}" for n in range(2, 30)])[:28] + [("other", 0.5), ("b1", 0.25)],
+    {"gain": listed("g", 12, ["g7"]), "buried": [*listed("b", 29, [f"b{n}" for n in range(2, 30)])[:28], ("other", 0.5), ("b1", 0.25)],
      "nobody": listed("x", 12, ["x3", "new"]), "same": listed("s", 12), "nothing": listed("n", 3), "dropped": listed("d", 11)},
     "ours",
 )    # fmt: skip

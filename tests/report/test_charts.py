@@ -103,8 +103,8 @@ def test_what_new_ledgers_hold_besides_is_drawn_and_old_ones_lack_it():
 
     run = fake_run("over-fitting", layers=3)
     charts = {chart.name: chart for chart in training_charts(run)}
-    assert list(charts) == ["loss", "separation", "measures", "d_prime", "ranks", "norm", "drift"]
-    assert [chart.name for chart in training_charts(old(run))] == ["loss", "separation", "measures"]
+    assert list(charts) == ["loss", "separation", "measures", "d_prime", "ranks", "rates", "norm", "drift"]
+    assert [chart.name for chart in training_charts(old(run))] == ["loss", "separation", "measures", "rates"]
     assert "tempered" in charts["loss"].svg
     assert "With all scores divided by 2.4, the best temperature, the last one is ." in charts["loss"].reading
     assert "ranks 1–5 rises from" in charts["ranks"].reading

@@ -29,7 +29,8 @@ function ordered(queries) {
   const way = { gains: 1, losses: -1 }[$("order").value];
   if (!way || data.systems.length < 2 || !data.measures.length) return queries;
   const none = (query) => changeOf(query, state.measure, state.against) === null;
-  return queries.sort((one, other) => none(one) - none(other) || way * (none(one) ? 0 : byGain(one, other)) || one.place - other.place);
+  const change = (query) => (none(query) ? 0 : changeOf(query, state.measure, state.against));
+  return queries.sort((one, other) => none(one) - none(other) || way * (change(other) - change(one)) || one.place - other.place);
 }
 
 function refresh() {

@@ -36,7 +36,10 @@ function goTo(query, open = true) {
   const place = state.matches.indexOf(query);
   growList(place + 1);
   const row = $("list").children[place];
-  if (open) row.open = true;
+  if (open) {
+    fillRow(row);    // before the page scrolls to it: it is taller then
+    row.open = true;
+  }
   state.current = query;
   row.querySelector("summary").focus({ preventScroll: true });
   row.scrollIntoView({ block: "start", behavior: "instant" });

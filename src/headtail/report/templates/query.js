@@ -3,12 +3,17 @@ function queryRow(query) {
   const row = make("details", { class: "query" }, summaryOf(query));
   row.query = query;
   row.addEventListener("toggle", () => {
-    if (row.open && row.childElementCount === 1) row.append(...bodyOf(query));
+    if (row.open) fillRow(row);
     state.open[row.open ? "add" : "delete"](query.place);
     if (row.open) remember(query);
   });
   if (state.open.has(query.place)) row.open = true;
   return row;
+}
+
+// The rankings of a query are built when it is first opened.
+function fillRow(row) {
+  if (row.childElementCount === 1) row.append(...bodyOf(row.query));
 }
 
 function summaryOf(query) {
