@@ -46,6 +46,21 @@ RelevantFrom = Annotated[
     int | None,
     typer.Option("--relevant-from", help="smallest label that counts as relevant where a measure knows only yes and no"),
 ]
+RunFiles = Annotated[list[str], typer.Argument(help="run files, each [NAME=]FILE[@DATA]; one NAME several times: its seeds")]
+SomeData = Annotated[list[str] | None, typer.Option("--data", help="a data set, as for retrieve; several times for several")]
+SomeSplits = Annotated[list[str] | None, typer.Option("--split", help="of the data set; one for all or one for each")]
+QrelsFile = Annotated[Path | None, typer.Option("--qrels", help="judgments of one's own, instead of the split's")]
+Measures = Annotated[list[str] | None, typer.Option("--measures", help="RR@10 nDCG@5 TailnDCG AP(rel=2) RBP(p=.95) …")]
+SomeIntents = Annotated[list[str] | None, typer.Option("--intent", help="question or browse; one for all or one for each")]
+IntentsFile = Annotated[str | None, typer.Option("--intents", help="a file `query_id TAB intent`, or by-words")]
+QueriesFile = Annotated[Path | None, typer.Option("--queries", help="file of queries, with --qrels: for by-words, or to be shown")]
+RelevantFroms = Annotated[
+    list[int] | None, typer.Option("--relevant-from", help="lowest label that counts as relevant; one for all or one for each")
+]
+Baseline = Annotated[str | None, typer.Option("--baseline", help="the system to test against; the first unless said")]
+Ties = Annotated[bool, typer.Option("--ties", help="how far ties could move each mean")]
+TestSeed = Annotated[int, typer.Option("--seed", help="of tests and intervals")]
+
 
 
 def _print_version(asked: bool) -> None:
@@ -196,22 +211,20 @@ def rerank(
 
 @app.command(rich_help_panel=WAY)
 def evaluate(
-    runs: Annotated[list[str], typer.Argument(help="run files, each [NAME=]FILE[@DATA]; one NAME several times: its seeds")],
-    data: Annotated[list[str] | None, typer.Option("--data", help="a data set, as for retrieve; several times for several")] = None,
-    split: Annotated[list[str] | None, typer.Option("--split", help="of the data set; one for all or one for each")] = None,
-    qrels: Annotated[Path | None, typer.Option("--qrels", help="judgments of one's own, instead of the split's")] = None,
-    measures: Annotated[list[str] | None, typer.Option("--measures", help="RR@10 nDCG@5 TailnDCG AP(rel=2) RBP(p=.95) …")] = None,
-    intent: Annotated[list[str] | None, typer.Option("--intent", help="question or browse; one for all or one for each")] = None,
-    intents: Annotated[str | None, typer.Option("--intents", help="a file `query_id TAB intent`, or by-words")] = None,
-    queries: Annotated[Path | None, typer.Option("--queries", help="file of queries, for by-words with --qrels")] = None,
-    relevant_from: Annotated[
-        list[int] | None, typer.Option("--relevant-from", help="lowest label that counts as relevant; one for all or one for each")
-    ] = None,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="the system to test against; the first unless said")] = None,
+    runs: RunFiles,
+    data: SomeData = None,
+    split: SomeSplits = None,
+    qrels: QrelsFile = None,
+    measures: Measures = None,
+    intent: SomeIntents = None,
+    intents: IntentsFile = None,
+    queries: QueriesFile = None,
+    relevant_from: RelevantFroms = None,
+    baseline: Baseline = None,
     tests: Annotated[bool, typer.Option("--tests", help="each comparison: interval, p-values, wins and losses")] = False,
-    ties: Annotated[bool, typer.Option("--ties", help="how far ties could move each mean")] = False,
+    ties: Ties = False,
     engine: Annotated[str, typer.Option("--engine", help="trec_eval, or ranx for a second opinion")] = "trec_eval",
-    seed: Annotated[int, typer.Option("--seed", help="of tests and intervals")] = 0,
+    seed: TestSeed = 0,
     form: Annotated[str, typer.Option("--format", help="table, markdown, csv, latex or json")] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="file for what would be printed")] = None,
     per_query: Annotated[Path | None, typer.Option("--per-query", help="TSV file for the value of each query, .gz too")] = None,
@@ -231,6 +244,39 @@ def evaluate(
     if per_query is not None:
         write_per_query(found, per_query)
     write_evaluation(found, form, tests=tests, ties=ties, output=output)
+
+
+@app.command(rich_help_panel=WAY)
+def compare(
+    runs: RunFiles,
+    data: SomeData = None,
+    split: SomeSplits = None,
+    qrels: QrelsFile = None,
+    measures: Measures = None,
+    intent: SomeIntents = None,
+    intents: IntentsFile = None,
+    queries: QueriesFile = None,
+    relevant_from: RelevantFroms = None,
+    baseline: Baseline = None,
+    ties: Ties = False,
+    seed: TestSeed = 0,
+    html: Annotated[Path, typer.Option("--html", help="the page to write")] = Path("compare.html"),
+) -> None:
+    """headtail compare bm25.trec.gz ours.trec.gz --data pydocs --split test --html compare.html: look at the rankings"""
+    from headtail.pipeline.compare_page import COMPARED, collected_from
+    from headtail.pipeline.compare_page import compare as run_compare
+    from headtail.pipeline.judgments import several_judgments
+    from headtail.report.tables import print_table
+
+    judged = several_judgments(
+        data or (), split or (), qrels, intent=intent or (), relevant_from=relevant_from or (), intents=intents, queries=queries
+    )
+    collected = collected_from(data[0] if data else None, split[0] if split else None, queries) if len(judged) == 1 else None
+    page, found = run_compare(
+        runs, judged, html, collected=collected, measures=measures or COMPARED, baseline=baseline, ties=ties, seed=seed
+    )
+    print_table(found.table())
+    typer.echo(f"page: {page}")
 
 
 @app.command(rich_help_panel=RUNS)

@@ -10,7 +10,7 @@ taken over seeds and queries together, both drawn anew in each resample; a test 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -138,13 +138,20 @@ class Compared:
 
 
 def compare(
-    panel: Panel, *, baseline: str | None = None, rounds: int = ROUNDS, resamples: int = RESAMPLES, seed: int = 0
+    panel: Panel,
+    *,
+    baseline: str | None = None,
+    untested: Collection[str] = (),
+    rounds: int = ROUNDS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Compared:
     """Intervals of every system, and every system against the baseline in every measure and group.
 
     Args:
         panel: the values.
         baseline: a system; none: the first.
+        untested: measures that are estimated and not compared, as they say nothing of quality.
         rounds: sign patterns of the randomisation test.
         resamples: of the bootstrap.
         seed: of both.
@@ -162,6 +169,7 @@ def compare(
         for system in systems
         if system != baseline
         for measure in panel.values[system]
+        if measure not in untested
     ]
     wanted = [(system, measure, values) for system, found in panel.values.items() for measure, values in found.items()]
     drawn.draw([values for _, _, values in wanted] + [side for pair in pairs for side in pair.masked()])

@@ -212,7 +212,8 @@ def evaluate_systems(
             found.setdefault(system, {})[data] = [evaluate_run(run, judged[data].qrels, measures, **options) for run in seeds]
             said += _said(found[system][data], judged[data], several=len(judged) > 1)
     units, strata, panel = _panel(found, judged)
-    compared = compare(panel, baseline=baseline, seed=seed) if tested and len(found) > 1 else None
+    coverage = [measure for measure in next(iter(panel.values.values())) if measure.startswith("Judged")]
+    compared = compare(panel, baseline=baseline, untested=coverage, seed=seed) if tested and len(found) > 1 else None
     moved = _moved(runs, found, judged, measures, panel.groups, strata) if ties else {}
     return Evaluated(judged, found, panel, units, strata, compared, moved, said)
 
@@ -239,7 +240,7 @@ def _said(evaluations: Sequence[Evaluation], judged: Judged, several: bool) -> l
             said.append(f"{who} ranks {queries} without judgments{on}; they do not count.")
         left_out = {measure: one.left_out(measure) for measure in one.values if one.left_out(measure)}
         if left_out:
-            parts = ", ".join(f"{count:,} in {measure}" for measure, count in left_out.items())
+            parts = ", ".join(f"{count:,} of {len(one.query_ids):,} in {measure}" for measure, count in left_out.items())
             said.append(f"{who}: queries{on} left out, as no relevant doc is left for the tail: {parts}.")
     return said
 
@@ -253,14 +254,14 @@ def _panel(
     units = [(data, query_id) for data, intent in strata for query_id in groups[data][intent]]
     numbers = [number for number, (data, intent) in enumerate(strata) for _ in groups[data][intent]]
     values = {
-        system: {measure: _column(by_data, measure, units) for measure in next(iter(by_data.values()))[0].values}
+        system: {measure: column_of(by_data, measure, units) for measure in next(iter(by_data.values()))[0].values}
         for system, by_data in found.items()
     }
     return units, strata, Panel(values, np.array(numbers), _groups(strata, judged))
 
 
-def _column(by_data: Mapping[int, Sequence[Evaluation]], measure: str, units: Sequence[tuple[int, str]]) -> Any:
-    """[n, seeds]; NaN on a data set that the system did not rank."""
+def column_of(by_data: Mapping[int, Sequence[Evaluation]], measure: str, units: Sequence[tuple[int, str]]) -> Any:
+    """[n, seeds], one system's values of a measure in the order of the units; NaN on a data set that it did not rank."""
     column = np.full((len(units), len(next(iter(by_data.values())))), np.nan)
     for row, (data, query_id) in enumerate(units):
         for seed, one in enumerate(by_data.get(data, ())):

@@ -99,7 +99,7 @@ def tests_table(shown: Shown) -> Table:
         f"p: paired randomisation, {compared.rounds:,} rounds; intervals: bootstrap over queries, and over seeds where there are "
         f"several, {compared.resamples:,} resamples; seed {compared.seed}."
     )
-    return Table("Comparisons", columns, rows, note, [drawn], keys=3)
+    return Table("Comparisons", columns, rows, note, [drawn], keys=3, folded=len(rows) > 12)
 
 
 def _p_value(p: float) -> str:

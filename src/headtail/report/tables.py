@@ -98,6 +98,7 @@ class Table:
     note: str = ""
     footnotes: Sequence[str] = ()
     keys: int = 1    # columns that name the row, repeated where a terminal is too narrow for all
+    folded: bool = False    # a page shows it when asked to
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -113,6 +114,10 @@ class Table:
         """Neighbouring columns of one group: its name, the number of its queries, the places of its columns."""
         keyed = groupby(range(len(self.columns)), key=lambda i: (self.columns[i].group, self.columns[i].count))
         return [(group, count, list(places)) for (group, count), places in keyed]
+
+    def marked(self, place: int) -> bool:
+        """Whether any value of a column bears a mark, so that the others need a space in its place."""
+        return any(isinstance(value, Measured) and bool(value.mark) for value in (row[place] for row in self.rows))
 
     @property
     def grouped(self) -> bool:
