@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby, product
 from typing import Any
 
+from headtail.errors import HeadtailError
 from headtail.evaluation.evaluate import values_of
 from headtail.evaluation.measures import DEFAULT_MEASURES, Measure, parse_measures
 from headtail.records import Qrels, Run, ScoredDoc
@@ -49,11 +50,15 @@ def tie_ranges(
         qrels, measures, relevant_from: as for `evaluate`.
 
     Raises:
-        HeadtailError: as `parse_measures`.
+        HeadtailError: as `parse_measures`; infAP, which a worse doc above a better one can raise, so two orders tell nothing.
     """
+    parsed = parse_measures(measures, relevant_from)
+    for measure in parsed:
+        if measure.ir is not None and measure.ir.NAME == "infAP":
+            raise HeadtailError("how far ties could move infAP is not known; leave it out, or do without --ties")
     tied = {query_id: run[query_id] for query_id, labels in qrels.items() if labels and query_id in run}
     tied = {query_id: docs for query_id, docs in tied.items() if len({doc.score for doc in docs}) < len(docs)}
-    return {measure.name: _range(tied, qrels, measure) for measure in parse_measures(measures, relevant_from)}
+    return {measure.name: _range(tied, qrels, measure) for measure in parsed}
 
 
 def _range(rankings: Mapping[str, Sequence[ScoredDoc]], qrels: Qrels, measure: Measure) -> TieRange:
