@@ -1,11 +1,13 @@
 """Every verb on a tiny world, as a person types it: what it prints, what it leaves, and what it says to bad input."""
 
+import base64
 import errno
 import gzip
 import json
 import re
 import shutil
 import signal
+import zlib
 
 import pytest
 from tests.world import QUERIES, run_cli, write_config, write_t5, write_world
@@ -223,7 +225,8 @@ def test_rerank_and_report(base, headtail, tmp_path):
     command = ("report", base / "runs" / "tiny", "--split", "test", "--run", base / "bm25.trec.gz", "--run", ours)
     code, out, _ = headtail(*command, "-o", page)
     assert code == 0
-    assert "who sleeps on the stove" in page.read_text()
+    packed = re.search(r'id="packed">([^<]*)<', page.read_text()).group(1)
+    assert b"who sleeps on the stove" in zlib.decompress(base64.b64decode(packed))
 
 
 def test_data_verbs(base, headtail):
