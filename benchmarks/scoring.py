@@ -25,7 +25,7 @@ import transformers
 from sentence_transformers import CrossEncoder
 
 from headtail.data.datasets import load_dataset
-from headtail.data.formats import read_run
+from headtail.data.runs import read_run
 from headtail.models.off_the_shelf import resolve_name
 from headtail.models.precision import body_dtype, default_device
 from headtail.models.ranker import Ranker

@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import pytest
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
@@ -14,4 +16,10 @@ os.environ["HEADTAIL_CACHE"] = _session.name
 
 
 def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="tests/reliability in full: `make reliability`")
+    parser.addoption("--long", action="store_true", help="as many kills, damages and random runs as the documents tell of: `make reliability`")
+
+
+@pytest.fixture
+def many(request):
+    """`many(short, long)`: how often."""
+    return lambda short, long: long if request.config.getoption("--long") else short

@@ -11,26 +11,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headtail.config import Config, load_config
     from headtail.data.datasets import Dataset, load_dataset
-    from headtail.data.formats import read_qrels, read_run, write_run
+    from headtail.data.formats import read_qrels
+    from headtail.data.runs import read_run, write_run
     from headtail.errors import HeadtailError
     from headtail.losses import LOSSES
     from headtail.models.ranker import Ranker
-    from headtail.pipeline.evaluate import evaluate, judgments
+    from headtail.pipeline.evaluate import evaluate
+    from headtail.pipeline.judgments import judgments
     from headtail.pipeline.report import report
-    from headtail.pipeline.search import rerank, retrieve
+    from headtail.pipeline.search import fuse, rerank, retrieve
     from headtail.pipeline.train import train
     from headtail.records import Doc, Query, RankedList, Run, ScoredDoc
 
 _HOMES = {
     "headtail.config": ("Config", "load_config"),
     "headtail.data.datasets": ("Dataset", "load_dataset"),
-    "headtail.data.formats": ("read_qrels", "read_run", "write_run"),
+    "headtail.data.formats": ("read_qrels",),
+    "headtail.data.runs": ("read_run", "write_run"),
     "headtail.errors": ("HeadtailError",),
     "headtail.losses": ("LOSSES",),
     "headtail.models.ranker": ("Ranker",),
-    "headtail.pipeline.evaluate": ("evaluate", "judgments"),
+    "headtail.pipeline.evaluate": ("evaluate",),
+    "headtail.pipeline.judgments": ("judgments",),
     "headtail.pipeline.report": ("report",),
-    "headtail.pipeline.search": ("rerank", "retrieve"),
+    "headtail.pipeline.search": ("fuse", "rerank", "retrieve"),
     "headtail.pipeline.train": ("train",),
     "headtail.records": ("Doc", "Query", "RankedList", "Run", "ScoredDoc"),
 }
@@ -39,8 +43,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __version__ = "0.1.0"
 __all__ = [
     "LOSSES", "Config", "Dataset", "Doc", "HeadtailError", "Query", "RankedList", "Ranker", "Run", "ScoredDoc",
-    "evaluate", "judgments", "load_config", "load_dataset", "read_qrels", "read_run", "report", "rerank", "retrieve",
-    "train", "write_run",
+    "evaluate", "fuse", "judgments", "load_config", "load_dataset", "read_qrels", "read_run", "report", "rerank",
+    "retrieve", "train", "write_run",
 ]
 
 

@@ -34,6 +34,7 @@ WAY, RUNS = "The way of a query", "Training runs"
 MANY = {    # options that take several words, and what a word of theirs looks like
     "--measures": re.compile(r"[A-Za-z]+(\(.*\))?(@\d+)?"),
     "--set": re.compile(r"[\w.-]+=.*"),
+    "--weights": re.compile(r"\d*\.?\d+"),
 }
 
 Data = Annotated[str, typer.Option("--data", help="pydocs, a folder, beir:FOLDER or irds:NAME")]
@@ -45,6 +46,21 @@ RelevantFrom = Annotated[
     int | None,
     typer.Option("--relevant-from", help="smallest label that counts as relevant where a measure knows only yes and no"),
 ]
+RunFiles = Annotated[list[str], typer.Argument(help="run files, each [NAME=]FILE[@DATA]; one NAME several times: its seeds")]
+SomeData = Annotated[list[str] | None, typer.Option("--data", help="a data set, as for retrieve; several times for several")]
+SomeSplits = Annotated[list[str] | None, typer.Option("--split", help="of the data set; one for all or one for each")]
+QrelsFile = Annotated[Path | None, typer.Option("--qrels", help="judgments of one's own, instead of the split's")]
+Measures = Annotated[list[str] | None, typer.Option("--measures", help="RR@10 nDCG@5 TailnDCG AP(rel=2) RBP(p=.95) …")]
+SomeIntents = Annotated[list[str] | None, typer.Option("--intent", help="question or browse; one for all or one for each")]
+IntentsFile = Annotated[str | None, typer.Option("--intents", help="a file `query_id TAB intent`, or by-words")]
+QueriesFile = Annotated[Path | None, typer.Option("--queries", help="file of queries, with --qrels: for by-words, or to be shown")]
+RelevantFroms = Annotated[
+    list[int] | None, typer.Option("--relevant-from", help="lowest label that counts as relevant; one for all or one for each")
+]
+Baseline = Annotated[str | None, typer.Option("--baseline", help="the system to test against; the first unless said")]
+Ties = Annotated[bool, typer.Option("--ties", help="how far ties could move each mean")]
+TestSeed = Annotated[int, typer.Option("--seed", help="of tests and intervals")]
+
 
 
 def _print_version(asked: bool) -> None:
@@ -109,25 +125,55 @@ def retrieve(
     data: Data,
     split: Split,
     output: Output,
-    ranker: Annotated[str, typer.Option("--ranker", help="bm25 or tfidf")] = "bm25",
+    ranker: Annotated[str, typer.Option("--ranker", help="bm25, tfidf or lucene (needs Java, docs/retrieval.md)")] = "bm25",
     k: Annotated[int, typer.Option("-k", help="docs a query")] = 100,
-    index: Annotated[Path | None, typer.Option("--index", help="folder that keeps the BM25 index")] = None,
-    k1: Annotated[float | None, typer.Option("--k1", help="BM25: weight of repeated words, .9")] = None,
-    b: Annotated[float | None, typer.Option("--b", help="BM25: weight of length, .4")] = None,
-    stemmer: Annotated[str | None, typer.Option("--stemmer", help="BM25: porter, none, or another of PyStemmer's")] = None,
-    stopwords: Annotated[str | None, typer.Option("--stopwords", help="BM25: lucene or none")] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="folder that keeps the index; lucene: a prebuilt one's name too")
+    ] = None,
+    k1: Annotated[float | None, typer.Option("--k1", help="bm25, lucene: weight of repeated words, .9")] = None,
+    b: Annotated[float | None, typer.Option("--b", help="bm25, lucene: weight of length, .4")] = None,
+    stemmer: Annotated[str | None, typer.Option("--stemmer", help="bm25: porter, none, or another of PyStemmer's")] = None,
+    stopwords: Annotated[str | None, typer.Option("--stopwords", help="bm25: lucene or none")] = None,
+    rm3: Annotated[bool, typer.Option("--rm3", help="lucene: expand each query with terms of its first docs")] = False,
+    fb_docs: Annotated[int | None, typer.Option("--fb-docs", help="RM3: docs that give terms, 10")] = None,
+    fb_terms: Annotated[int | None, typer.Option("--fb-terms", help="RM3: terms that are added, 10")] = None,
+    original_weight: Annotated[float | None, typer.Option("--original-weight", help="RM3: the query's own share, .5")] = None,
 ) -> None:
     """headtail retrieve --data pydocs --split test --ranker bm25 -k 100 -o bm25.trec.gz"""
     from headtail.pipeline.search import retrieve as run_retrieve
     from headtail.progress import track
 
-    given = {"k1": k1, "b": b, "stemmer": stemmer, "stopwords": stopwords}
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if options and ranker != "bm25":
-        raise HeadtailError(f"--{next(iter(options))} is BM25's; --ranker {ranker} has no options")
+    bm25: dict[str, Any] = {"k1": k1, "b": b, "stemmer": stemmer, "stopwords": stopwords}
+    lucene: dict[str, Any] = {"k1": k1, "b": b, "rm3": rm3 or None}
+    lucene |= {"fb_docs": fb_docs, "fb_terms": fb_terms, "original_weight": original_weight}
+    options = {key: value for key, value in (bm25 | lucene).items() if value is not None}
+    takes = {"bm25": bm25, "lucene": lucene}.get(ranker, {})
+    strange = next((key for key in options if key not in takes), None)
+    if strange is not None:
+        owner = "lucene's" if strange not in bm25 else "bm25's" if strange not in lucene else "bm25's and lucene's"
+        raise HeadtailError(f"--{strange.replace('_', '-')} is {owner}; --ranker {ranker} does not have it")
     options |= {key: None for key in ("stemmer", "stopwords") if options.get(key) == "none"}
     run = run_retrieve(data, split, ranker=ranker, k=k, index=index, output=output, track=track, **options)
     _say_written(run, output)
+
+
+@app.command(rich_help_panel=WAY)
+def fuse(
+    runs: Annotated[list[Path], typer.Argument(help="TREC run files")],
+    output: Output,
+    rrf_k: Annotated[float, typer.Option("--rrf-k", help="how little the head counts over the tail", min=0)] = 60,
+    depth: Annotated[int | None, typer.Option("--depth", help="docs a query to read of each run; all unless said", min=1)] = None,
+    k: Annotated[int, typer.Option("-k", help="docs a query to keep", min=1)] = 1000,
+    weights: Annotated[list[float] | None, typer.Option("--weights", help="one for each run, such as 2 1; 1 unless said")] = None,
+) -> None:
+    """headtail fuse bm25.trec.gz ours.trec.gz -o fused.trec.gz: reciprocal rank fusion."""
+    from headtail.pipeline.search import fuse as run_fuse
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    fused = run_fuse(runs, rrf_k=rrf_k, k=k, depth=depth, weights=weights, output=output, say=say)
+    _say_written(fused, output)
 
 
 @app.command(rich_help_panel=WAY)
@@ -165,28 +211,72 @@ def rerank(
 
 @app.command(rich_help_panel=WAY)
 def evaluate(
-    runs: Annotated[list[Path], typer.Argument(help="TREC run files")],
-    data: Annotated[str | None, typer.Option("--data", help="pydocs, a folder, beir:FOLDER or irds:NAME")] = None,
-    split: Annotated[str | None, typer.Option("--split", help="of the data set")] = None,
-    qrels: Annotated[Path | None, typer.Option("--qrels", help="judgments of one's own, instead of the split's")] = None,
-    measures: Annotated[list[str] | None, typer.Option("--measures", help="RR@10 nDCG@5 AP(rel=2) R@1000 …")] = None,
-    intent: IntentOption = None,
-    relevant_from: RelevantFrom = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="print a Markdown table")] = False,
+    runs: RunFiles,
+    data: SomeData = None,
+    split: SomeSplits = None,
+    qrels: QrelsFile = None,
+    measures: Measures = None,
+    intent: SomeIntents = None,
+    intents: IntentsFile = None,
+    queries: QueriesFile = None,
+    relevant_from: RelevantFroms = None,
+    baseline: Baseline = None,
+    tests: Annotated[bool, typer.Option("--tests", help="each comparison: interval, p-values, wins and losses")] = False,
+    ties: Ties = False,
+    engine: Annotated[str, typer.Option("--engine", help="trec_eval, or ranx for a second opinion")] = "trec_eval",
+    seed: TestSeed = 0,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, csv, latex or json")] = "table",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="file for what would be printed")] = None,
+    per_query: Annotated[Path | None, typer.Option("--per-query", help="TSV file for the value of each query, .gz too")] = None,
 ) -> None:
-    """headtail evaluate bm25.trec.gz ours.trec.gz --data pydocs --split test --measures RR@10 nDCG@5"""
+    """headtail evaluate bm25.trec.gz ours.trec.gz --data pydocs --split test --measures RR@10 nDCG@5 TailnDCG --tests"""
     from headtail.evaluation.measures import DEFAULT_MEASURES
-    from headtail.pipeline.evaluate import evaluate as run_evaluate
-    from headtail.pipeline.evaluate import judgments, load_runs
-    from headtail.report.tables import markdown as as_markdown
+    from headtail.pipeline.evaluate import Asked, evaluate_files
+    from headtail.pipeline.evaluation_files import check_format, write_evaluation, write_per_query
+    from headtail.pipeline.judgments import several_judgments
+
+    check_format(form)
+    judged = several_judgments(
+        data or (), split or (), qrels, intent=intent or (), relevant_from=relevant_from or (), intents=intents, queries=queries
+    )
+    asked = Asked(measures or DEFAULT_MEASURES, engine, baseline, ties, seed)
+    found = evaluate_files(runs, judged, asked)
+    if per_query is not None:
+        write_per_query(found, per_query)
+    write_evaluation(found, form, tests=tests, ties=ties, output=output)
+
+
+@app.command(rich_help_panel=WAY)
+def compare(
+    runs: RunFiles,
+    data: SomeData = None,
+    split: SomeSplits = None,
+    qrels: QrelsFile = None,
+    measures: Measures = None,
+    intent: SomeIntents = None,
+    intents: IntentsFile = None,
+    queries: QueriesFile = None,
+    relevant_from: RelevantFroms = None,
+    baseline: Baseline = None,
+    ties: Ties = False,
+    seed: TestSeed = 0,
+    html: Annotated[Path, typer.Option("--html", help="the page to write")] = Path("compare.html"),
+) -> None:
+    """headtail compare bm25.trec.gz ours.trec.gz --data pydocs --split test --html compare.html: look at the rankings"""
+    from headtail.pipeline.compare_page import COMPARED, collected_from
+    from headtail.pipeline.compare_page import compare as run_compare
+    from headtail.pipeline.judgments import several_judgments
     from headtail.report.tables import print_table
 
-    judged = judgments(data, split, qrels, intent=intent, relevant_from=relevant_from)
-    _, table = run_evaluate(load_runs(runs), judged, measures or DEFAULT_MEASURES)
-    if markdown:
-        typer.echo(as_markdown(table))
-    else:
-        print_table(table)
+    judged = several_judgments(
+        data or (), split or (), qrels, intent=intent or (), relevant_from=relevant_from or (), intents=intents, queries=queries
+    )
+    collected = collected_from(data[0] if data else None, split[0] if split else None, queries) if len(judged) == 1 else None
+    page, found = run_compare(
+        runs, judged, html, collected=collected, measures=measures or COMPARED, baseline=baseline, ties=ties, seed=seed
+    )
+    print_table(found.table())
+    typer.echo(f"page: {page}")
 
 
 @app.command(rich_help_panel=RUNS)

@@ -62,13 +62,18 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
         rankings: for each query_id the scored docs, in any order.
         name: the system that made it; stands in tables and in the last column of a TREC run file.
 
+    Attributes:
+        notes: what the reader of its file has to say of it, such as that ranks contradict scores.
+
     Raises:
         HeadtailError: a score is NaN, or a doc_id occurs twice for one query.
     """
 
     def __init__(self, rankings: Mapping[str, Iterable[ScoredDoc | tuple[str, float]]], name: str = "run") -> None:
         self.name = name
-        self._rankings = {query_id: self._ordered(query_id, docs) for query_id, docs in rankings.items()}
+        self.notes: tuple[str, ...] = ()    # what its reader has to say of it
+        ordered = {query_id: self._ordered(query_id, docs) for query_id, docs in rankings.items()}
+        self._rankings: Mapping[str, tuple[ScoredDoc, ...]] = ordered
 
     def _ordered(self, query_id: str, docs: Iterable[ScoredDoc | tuple[str, float]]) -> tuple[ScoredDoc, ...]:
         ranking = in_order(ScoredDoc(*doc) for doc in docs)
@@ -81,6 +86,9 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
     def __getitem__(self, query_id: str) -> tuple[ScoredDoc, ...]:
         return self._rankings[query_id]
 
+    def __contains__(self, query_id: object) -> bool:
+        return query_id in self._rankings    # Mapping's own would make the ranking to see whether it is there
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._rankings)
 
@@ -92,10 +100,15 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
 
     @classmethod
     def in_given_order(cls, rankings: Mapping[str, tuple[ScoredDoc, ...]], name: str = "run") -> Run:
-        """A run of rankings known to be distinct docs in order already: nothing is sorted or checked."""
+        """A run of rankings known to be distinct docs in order already: nothing is sorted, checked or copied."""
         run = cls({}, name)
-        run._rankings = dict(rankings)
+        run._rankings = rankings
         return run
+
+    def doc_ids(self, query_id: str) -> list[str]:
+        """The docs of a query, best first, without their scores; quicker than the scored docs where a run is large."""
+        quick = getattr(self._rankings, "doc_ids", None)
+        return quick(query_id) if quick is not None else [doc.doc_id for doc in self[query_id]]
 
     def top(self, k: int) -> Run:
         """The first k docs of every query."""
@@ -103,7 +116,9 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
 
     def renamed(self, name: str) -> Run:
         """The same rankings under another name."""
-        return Run.in_given_order(self._rankings, name)
+        run = Run.in_given_order(self._rankings, name)
+        run.notes = self.notes
+        return run
 
     def tied_share(self) -> float:
         """Share of adjacent docs with one and the same score: how much of the order is the tie rule's, 0 to 1."""

@@ -17,7 +17,6 @@ from headtail.data.formats import (
     read_id_triples,
     read_qrels,
     read_queries,
-    read_run,
     read_top1000,
     read_triples,
     write_beir_corpus,
@@ -26,10 +25,10 @@ from headtail.data.formats import (
     write_id_triples,
     write_qrels,
     write_queries,
-    write_run,
     write_top1000,
     write_triples,
 )
+from headtail.data.runs import read_run, write_run
 from headtail.errors import DataError, HeadtailError
 from headtail.records import Doc, Query, Run, ScoredDoc, as_float32
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headtail.data.collection import build_collection
-from headtail.data.formats import read_run, write_run
 from headtail.data.lists import TrainingLists
 from headtail.data.mixing import MixedLists
 from headtail.data.random_docs import RandomDocs
+from headtail.data.runs import read_run, write_run
 from headtail.errors import ConfigError, HeadtailError
 from headtail.records import Doc, Query, Run
 

@@ -96,7 +96,19 @@ def test_relevant_from_counts_in_binary_measures_only_and_shows_in_the_exact_nam
         ("mrr@10", "unknown measure 'mrr@10', did you mean 'MRR@10'?"),
         ("", "unknown measure ''"),
         ("@5", "unknown measure '@5'"),
-        ("ERR@20", "unknown measure 'ERR'"),    # ir_measures knows it, what is installed does not compute it
+        ("BPM", "unknown measure 'BPM'"),    # ir_measures knows it, what is installed does not compute it
+        ("err@20", "unknown measure 'err@20', did you mean 'ERR@20'?"),
+        ("ERR@0", "found 'ERR@0'"),
+        ("ERR(p=.5)", "found 'ERR(p=.5)'"),
+        ("RBP(p=1)", "0 < p < 1, k and rel from 1, found 'RBP(p=1)'"),
+        ("RBP(p=nan)", "found"),
+        ("RBP(rel=0)", "found"),
+        ("RBP(.9)", "found"),
+        ("TailnDCG(k=0)", "found"),
+        ("TailnDCG(k=2.5)", "found"),
+        ("TailNDCG", "did you mean 'TailnDCG'?"),
+        ("Scroll(q=.5)", "found"),
+        ("nScroll(p=.5", "found"),
         ("P", "found 'P'"),
         ("P@0", "found 'P@0'"),
         ("RR@ten", "found 'RR@ten'"),
@@ -109,6 +121,7 @@ def test_relevant_from_counts_in_binary_measures_only_and_shows_in_the_exact_nam
         ("RR(judged_only=True)@10", "found"),
         ("R@5; import os", "found"),
         ("nDCG(gains={'a':1})@5", "found"),
+        ("nDCG(gains={1: -1})@5", "found"),
     ],
 )
 def test_a_wrong_measure_is_one_clear_line(name, line):

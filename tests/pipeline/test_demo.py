@@ -7,7 +7,7 @@ import pytest
 from tests.world import write_t5
 
 from headtail.data.datasets import load_dataset
-from headtail.data.formats import write_run
+from headtail.data.runs import write_run
 from headtail.pipeline import demo as demo_module
 from headtail.pipeline.demo import demo, demo_config
 from headtail.records import Run

@@ -11,7 +11,7 @@ from tests.world import DOCS, QRELS, write_config, write_t5, write_world
 
 from headtail.config import load_config
 from headtail.data.datasets import load_dataset
-from headtail.data.formats import read_run, write_run
+from headtail.data.runs import read_run, write_run
 from headtail.errors import HeadtailError
 from headtail.models.ranker import Ranker
 from headtail.pipeline.lists import training_lists

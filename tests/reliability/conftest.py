@@ -28,12 +28,6 @@ def config(world, tmp_path):
 
 
 @pytest.fixture
-def many(request):
-    """`many(short, long)`: how often."""
-    return lambda short, long: long if request.config.getoption("--long") else short
-
-
-@pytest.fixture
 def say(request):
     """Add a line to what `make reliability` prints, and to the file that docs/reliability.md is made from."""
     def add(line):

@@ -28,8 +28,7 @@ HOSTILE = [
 ]
 ELEMENTS = (
     "html head meta link title style body a header h1 h2 h3 p bdi nav main section dl div dt dd table thead tbody tr th td span strong i "
-    "figure figcaption svg defs path clippath rect g use text ul ol li label input button kbd footer script "
-    "noscript select option dialog"
+    "select option dialog figure figcaption svg defs path clippath rect g use text ul ol li label input button kbd details summary mark footer script"
 )
 OURS = set(ELEMENTS.split())
 VOID = {"meta", "link", "input", "img", "br", "hr", "base"}
@@ -70,7 +69,7 @@ def hostile_page():
     runs = [Run({q: [(d, float(i)) for i, d in enumerate(ids)] for q in ids}, name) for name in ("bm25", HOSTILE[1])]
     texts = {d: f"{text} {d}" for d, text in zip(ids, reversed(HOSTILE), strict=False)}
     qrels = {q: {ids[0]: 1, HOSTILE[0] + "unseen": 2} for q in ids}
-    values = {runs[0].name: {text: dict.fromkeys(ids, 0.5) for text in ids}}
+    values = {run.name: {text: dict.fromkeys(ids, 0.5) for text in ids[:3]} for run in runs}
     results = Results(runs, queries, dict.fromkeys(ids, HOSTILE[0]), qrels, 1, texts, values)
     all_of_it = " ".join(HOSTILE)
     rows = [MeasureRow(text, {(text, text): 0.5, (HOSTILE[0], "RR"): 0.1}, missing={text: 1}) for text in HOSTILE]
@@ -91,7 +90,7 @@ def test_hostile_texts_open_no_element_and_set_no_attribute(page):
     assert parsed.tags <= OURS
     assert not [attribute for attribute in parsed.attributes if attribute[1].startswith("on")]
     packed, script = parsed.scripts
-    assert re.fullmatch(r"[A-Za-z0-9+/=\s]+", packed)
+    assert re.fullmatch(r"[A-Za-z0-9+/=\s]*", packed)    # what the systems returned holds no character that means anything in HTML
     assert "alert" not in script
 
 
@@ -107,10 +106,10 @@ def test_the_page_holds_no_control_character_and_is_utf8(page):
     page.encode("utf-8")
 
 
-def test_what_turns_the_writing_direction_stays_inside_its_doc(page):
+def test_what_turns_the_writing_direction_stays_inside_its_element(page):
     for match in re.finditer("[\u202e\u2066]", page):
         before = page[: match.start()]
-        assert before.rfind("<bdi>") > before.rfind("</p>"), page[match.start() - 80 : match.end()]
+        assert before.rfind("<bdi>") > before.rfind("</bdi>"), page[match.start() - 80 : match.end()]
 
 
 def test_nothing_is_loaded_from_anywhere(page):
@@ -127,7 +126,7 @@ def test_nothing_is_loaded_from_anywhere(page):
 
 
 def test_the_policy_allows_the_script_of_the_page_and_no_other(page):
-    _, script = Page(page).scripts
+    script = Page(page).scripts[1]
     assert f"script-src '{report_html._hash(script)}'" in page
     assert "unsafe-eval" not in page
     assert "script-src 'unsafe-inline'" not in page

@@ -147,5 +147,5 @@ CJK = ["".join(chr(random.Random(n + i).randint(0x4E00, 0x9FFF)) for i in range(
 
 @pytest.mark.parametrize("words", [WORDS, CJK, ['"\\"', "</x>", "\\u0000", "&amp;"] * 20], ids=["words", "CJK", "escapes"])
 def test_a_thousand_queries_of_long_texts_stay_under_two_megabytes(words):
-    results = large(words, queries=1000 if words is WORDS else 300)
+    results = large(words, queries=1000 if words is WORDS else 150, docs=6000 if words is WORDS else 2000)
     assert len(render_report(title="big", results=results).encode()) < SIZE_LIMIT

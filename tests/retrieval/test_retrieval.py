@@ -1,7 +1,8 @@
-"""BM25 and TF-IDF: facts by hand, then the laws that every first stage obeys; bm25s itself is the oracle of scores."""
+"""First stages: facts by hand, then the laws that every one obeys; bm25s itself is the oracle of BM25's scores."""
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import math
@@ -17,13 +18,17 @@ from headtail.errors import DataError, HeadtailError
 from headtail.records import Doc, Query, Run, in_order
 from headtail.retrieval import RETRIEVERS, BM25Index, TfidfIndex
 from headtail.retrieval.bm25 import LUCENE_STOP_WORDS, Analyzer
+from headtail.retrieval.java import lacking
 
 DOCS = [Doc("d1", "The cat sat"), Doc("d2", "cats and dogs"), Doc("d3", "a bird"), Doc("d4", "")]
 
 words = st.sampled_from(["apple", "pear", "plum", "the", "fig", "kiwi"])
 texts = st.lists(words, max_size=5).map(" ".join)
 corpora = st.lists(texts, min_size=1, max_size=9).filter(lambda docs: any(word != "the" for d in docs for word in d.split()))
-retrievers = pytest.mark.parametrize("retriever", RETRIEVERS.values(), ids=RETRIEVERS)
+no_lucene = pytest.mark.skipif(lacking() is not None, reason=f"{lacking()} (make lucene)")
+every = [pytest.param(kind, id=name, marks=no_lucene if name == "lucene" else ()) for name, kind in RETRIEVERS.items()]
+keeping = [param for param in every if hasattr(param.values[0], "load")]
+retrievers = pytest.mark.parametrize("retriever", every)
 
 
 def as_docs(corpus):
@@ -88,7 +93,7 @@ def test_a_ranking_is_the_first_k_of_all_matching_docs_in_our_order(retriever, c
     assert ranking == everything[:k]
     assert len({doc.doc_id for doc in ranking}) == len(ranking)
     assert all(doc.score > 0 for doc in ranking)
-    shared = set(query.split()) - (set(LUCENE_STOP_WORDS) if retriever is BM25Index else set())
+    shared = set(query.split()) - (set() if retriever is TfidfIndex else set(LUCENE_STOP_WORDS))
     assert len(ranking) == min(k, sum(bool(shared & set(text.split())) for text in corpus))
 
 
@@ -105,6 +110,77 @@ def test_neither_the_company_of_queries_nor_the_order_of_docs_matters(retriever,
         alone = shuffled.search([query], 5)[query.query_id]
         assert ids(alone) == ids(together[query.query_id])
         assert [doc.score for doc in alone] == [doc.score for doc in together[query.query_id]]
+
+
+@retrievers
+@given(corpus=corpora, queries=st.lists(texts, min_size=1, max_size=100), seed=st.integers(0, 99), k=st.integers(1, 9))
+@settings(max_examples=20, deadline=None)
+def test_a_query_has_the_same_ranking_among_100_in_any_order(retriever, corpus, queries, seed, k):
+    index = retriever.build(as_docs(corpus))
+    listed = [Query(f"q{i}", text) for i, text in enumerate(queries)]
+    together = dict(index.search(listed, k))
+    assert dict(index.search(random.Random(seed).sample(listed, len(listed)), k)) == together
+    for query in listed[:5]:
+        assert index.search([query], k)[query.query_id] == together[query.query_id]
+
+
+@retrievers
+@given(lengths=st.lists(st.integers(1, 4), min_size=1, max_size=150), seed=st.integers(0, 99))
+@settings(max_examples=10, deadline=None)
+def test_ten_docs_are_the_head_of_a_hundred(retriever, lengths, seed):
+    """Many docs, few kinds of text: long ties across both cuts."""
+    docs = [Doc(f"d{i}", "apple " + "pear " * length) for i, length in enumerate(lengths)]
+    random.Random(seed).shuffle(docs)
+    index = retriever.build(docs)
+    queries = [Query("q1", "apple"), Query("q2", "pear plum")]
+    hundred = index.search(queries, 100)
+    assert dict(index.search(queries, 10)) == dict(hundred.top(10))
+    assert [len(ranking) for ranking in hundred.values()] == [min(100, len(docs))] * 2
+
+
+@pytest.mark.parametrize("retriever", keeping)
+@given(corpus=corpora, queries=st.lists(texts, min_size=1, max_size=6))
+@settings(max_examples=15, deadline=None)
+def test_an_index_saved_and_loaded_gives_the_same_run(retriever, corpus, queries, tmp_path_factory):
+    index = retriever.build(as_docs(corpus))
+    folder = tmp_path_factory.mktemp("index")
+    index.save(folder)
+    listed = [Query(f"q{i}", text) for i, text in enumerate(queries)]
+    loaded = retriever.load(folder)
+    assert dict(loaded.search(listed, 5)) == dict(index.search(listed, 5))
+    assert sorted(loaded.doc_ids) == sorted(index.doc_ids)
+
+
+ODD_IDS = ["é", "漢字", "😀", "a/b:c", "-1", "00", "0", "🧪x", "\u0301", "AND", '"q"', "x" * 300]
+
+
+@retrievers
+def test_ids_of_any_unicode_come_back_as_they_went_in(retriever):
+    docs = [Doc(doc_id, "same words") for doc_id in ODD_IDS]
+    ranking = retriever.build(docs).search([Query("😀 漢", "words")], 100)["😀 漢"]
+    assert ids(ranking) == sorted(ODD_IDS, reverse=True)
+
+
+@retrievers
+@pytest.mark.parametrize(
+    "query",
+    ["+apple -pear", "apple AND NOT (pear", "apple~2 pear^9 [* TO *]", 'x: apple "pear', "apple* OR pear?", "apple\\ /pear/"],
+)
+def test_characters_of_query_languages_leave_the_words_beside_them_as_they_are(retriever, query):
+    assert set(ids(built_once(retriever).search([Query("q", query)], 10)["q"])) == {"both", "apple", "pear"}
+
+
+@retrievers
+@given(query=st.text(max_size=30))
+@settings(max_examples=50, deadline=None)
+def test_no_text_of_a_query_is_an_error(retriever, query):
+    ranking = built_once(retriever).search([Query("q", query)], 3)["q"]
+    assert ranking == in_order(ranking)
+
+
+@functools.cache
+def built_once(retriever):
+    return retriever.build([Doc("apple", "apple apple"), Doc("pear", "pear"), Doc("both", "pear apple"), Doc("other", "plum 😀")])
 
 
 @given(corpus=corpora, query=texts.filter(lambda text: any(word != "the" for word in text.split())))

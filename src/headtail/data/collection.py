@@ -29,7 +29,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from headtail.data.formats import nearest_file, read_collection
+from headtail.data.formats import read_collection
+from headtail.data.lines import nearest_file
 from headtail.errors import DataError, HeadtailError, shorten
 from headtail.files import PathLike, clear_disk_errors
 from headtail.records import Doc

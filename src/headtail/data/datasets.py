@@ -25,13 +25,8 @@ from typing import Any
 
 from headtail.data import pydocs
 from headtail.data.collection import Collection, cached_collection, open_collection, short_hash
-from headtail.data.formats import (
-    numbered_lines,
-    read_beir_corpus,
-    read_beir_queries,
-    read_qrels,
-    read_queries,
-)
+from headtail.data.formats import read_beir_corpus, read_beir_queries, read_qrels, read_queries
+from headtail.data.lines import numbered_lines
 from headtail.errors import DataError, HeadtailError, shorten, unknown_name
 from headtail.records import INTENTS, QUESTION, Doc, Query
 

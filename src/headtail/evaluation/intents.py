@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from headtail.errors import HeadtailError, unknown_name
-from headtail.records import INTENTS
+from headtail.records import BROWSE, INTENTS, QUESTION
+
+QUESTION_WORDS = frozenset((
+    "who", "whom", "whose", "what", "when", "where", "which", "why", "how", "is", "are", "was", "were", "do", "does", "did", "can",
+    "could", "should", "would", "will", "has", "have", "had",
+))    # a query that begins with one of them asks something
 
 MACRO = "macro"    # mean of the intents' means: each intent counts the same, however many queries it has
 
@@ -41,6 +47,8 @@ def means_by_intent(
 ) -> dict[str, dict[str, float]]:
     """Intent -> measure -> mean over the queries of that intent, and `macro`, the mean of these means.
 
+    A mean without a query that has a value is NaN, and so is a macro mean that rests on it.
+
     Args:
         values: measure -> query_id -> value.
         intents: query_id -> intent, for every query of `values`.
@@ -48,9 +56,22 @@ def means_by_intent(
     Raises:
         HeadtailError: as `group_by_intent`.
     """
-    means: dict[str, dict[str, float]] = {}
+    groups = group_by_intent(dict.fromkeys(q for by_query in values.values() for q in by_query), intents)
+    means: dict[str, dict[str, float]] = {intent: {} for intent in groups}
     for measure, by_query in values.items():
-        for intent, members in group_by_intent(by_query, intents).items():
-            means.setdefault(intent, {})[measure] = sum(by_query[query_id] for query_id in members) / len(members)
+        for intent, members in groups.items():
+            present = [by_query[query_id] for query_id in members if query_id in by_query]
+            means[intent][measure] = sum(present) / len(present) if present else math.nan
     macro = {measure: sum(group[measure] for group in means.values()) / len(means) for measure in values}
     return {**means, MACRO: macro}
+
+
+def intent_by_words(text: str) -> str:
+    """A rule for queries that nobody gave an intent: one that asks is a question, all others browse.
+
+    It asks if it ends with a question mark or begins with one of `QUESTION_WORDS`. The rule looks at the query alone and
+    not at its judgments, so it is the same for sparse and for deep ones; "capital of france" it takes for browsing.
+    """
+    words = text.casefold().split()
+    asks = bool(words) and (text.rstrip().endswith(("?", "\uff1f")) or words[0].strip("\"'(") in QUESTION_WORDS)
+    return QUESTION if asks else BROWSE

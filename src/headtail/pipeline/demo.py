@@ -12,9 +12,10 @@ from typing import Any
 
 from headtail.config import Config, build_config
 from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import read_run, write_run
+from headtail.data.runs import read_run, write_run
 from headtail.models.off_the_shelf import MINILM, load_ranker
-from headtail.pipeline.evaluate import evaluate, judgments
+from headtail.pipeline.evaluate import evaluate
+from headtail.pipeline.judgments import judgments
 from headtail.pipeline.report import report
 from headtail.pipeline.search import rerank, search
 from headtail.pipeline.train import begun, train

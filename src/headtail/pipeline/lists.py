@@ -8,9 +8,9 @@ from typing import Any
 
 from headtail.config import Config, SourceConfig
 from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import read_run, write_run
 from headtail.data.lists import TrainingLists
 from headtail.data.mixing import MixedLists
+from headtail.data.runs import read_run, write_run
 from headtail.errors import CheckpointError, ConfigError, HeadtailError
 from headtail.losses import takes_teacher
 from headtail.pipeline.search import search

@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import read_run, write_run
 from headtail.data.lists import TrainingLists
 from headtail.data.random_docs import RandomDocs
+from headtail.data.runs import read_run, write_run
 from headtail.errors import HeadtailError
 from headtail.pipeline.search import run_name
 from headtail.progress import Meter

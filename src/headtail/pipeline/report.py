@@ -8,17 +8,18 @@ from pathlib import Path
 from headtail.config import Config, load_config
 from headtail.data.datasets import Dataset, load_dataset
 from headtail.errors import HeadtailError
-from headtail.pipeline.evaluate import Judged, judgments, load_runs
-from headtail.pipeline.evaluate import evaluate as evaluate_runs
+from headtail.pipeline.compare_page import Collected, measure_charts, results_of
+from headtail.pipeline.evaluate import load_runs
+from headtail.pipeline.judgments import Judged, judgments
+from headtail.pipeline.systems import evaluate_systems
 from headtail.pipeline.train import FIRST_STAGE_FILE, OURS_FILE
 from headtail.pipeline.validate import first_by_hash
 from headtail.progress import clock
 from headtail.records import Run
 from headtail.report.html import write_report
-from headtail.report.results import Results
 from headtail.training.ledger import read_ledger
 
-MEASURES = ("RR@10", "nDCG@5", "nDCG@10")    # the page opens with gains and losses in the first
+MEASURES = ("RR@10", "nDCG@5", "nDCG@10", "TailnDCG")    # the page opens with gains and losses in the first
 
 
 def report(
@@ -50,25 +51,18 @@ def report(
     judged = judgments(dataset, split)
     if not runs:
         judged = _validated(judged, dataset, split, settings.validation.queries)
-    found, table = evaluate_runs([*extra, *shown], judged, MEASURES)
-    queries = dataset.queries(split)
+    systems = {run.name: {0: [run]} for run in [*extra, *shown]}
+    found = evaluate_systems(systems, [judged], MEASURES, baseline=shown[0].name)
     return write_report(
         output or folder / "report.html",
         title=settings.name,
         subtitle=f"{dataset.name}, {split} split: {len(judged.qrels):,} queries",
         facts=_facts(settings, folder, shown),
-        tables=[table],
+        tables=[found.table(), *([found.tests()] if found.compared else [])],
+        charts=measure_charts(found, systems),
         ledger=read_ledger(folder / "ledger.jsonl"),
         best_by=settings.validation.best_by,
-        results=Results(
-            shown,
-            {query_id: queries[query_id] for query_id in judged.qrels},
-            judged.intents,
-            judged.qrels,
-            judged.relevant_from,
-            dataset.collection,
-            {one.name: one.values for one in found[len(extra) :]},
-        ),
+        results=results_of(found, {run.name: [run] for run in shown}, Collected(dataset.queries(split), dataset.collection)),
     )
 
 

@@ -1,13 +1,13 @@
-"""retrieve and rerank: a data set's split -> run."""
+"""retrieve, rerank and fuse: a data set's split, or runs -> run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from headtail.data.datasets import Dataset, load_dataset
-from headtail.data.formats import read_run, write_run
+from headtail.data.runs import read_run, write_run
 from headtail.errors import HeadtailError, unknown_name
 from headtail.progress import Meter, Track, silent
 from headtail.records import Query, Run
@@ -30,10 +30,11 @@ def retrieve(
 
     Args:
         data: a data set or its name.
-        ranker: "bm25" or "tfidf".
-        index: a folder to keep a BM25 index in: loaded where there is one, else built there.
+        ranker: "bm25", "tfidf" or "lucene".
+        index: a folder to keep the index in: loaded where there is one, else built there; for lucene also one that another
+            tool built, or the name of a prebuilt one, which is downloaded.
         output: a TREC run file to write, gzip by suffix.
-        options: of the index, such as `k1`, `b`, `stemmer`, `stopwords`.
+        options: of the ranker: `k1`, `b`, `stemmer`, `stopwords`; the fields of `retrieval.lucene.Scoring`.
 
     Raises:
         HeadtailError: an unknown data set, split or ranker; see `data.datasets` and `retrieval`.
@@ -65,19 +66,19 @@ def search(
         raise HeadtailError(f"expected at least 1 doc a query, found -k {k}")
     built = _index(dataset, RETRIEVERS[ranker], ranker, index, track, options)
     run: Run = built.search(queries.values(), k, progress=track)
-    return run.renamed(ranker)
+    return run
 
 
 def _index(
     dataset: Dataset, retriever: Any, ranker: str, index: str | Path | None, track: Track, options: dict[str, Any]
 ) -> Any:
-    if index is not None and ranker != "bm25":
-        raise HeadtailError(f"only bm25 keeps an index, found --index with --ranker {ranker}; leave it out")
-    if index is not None and Path(index).is_dir() and any(Path(index).iterdir()):
-        if options:
+    if index is not None and not hasattr(retriever, "load"):
+        raise HeadtailError(f"{ranker} keeps no index, found --index with it; leave it out")
+    if index is not None and _is_there(index, retriever):
+        if options and ranker == "bm25":    # its scores are in the index, Lucene's are computed for each query
             raise HeadtailError(f"{index} holds an index already; its own options count, leave out {', '.join(options)}")
-        loaded = retriever.load(Path(index))
-        _check_index(loaded, dataset, Path(index))
+        loaded = retriever.load(index, **options)
+        _check_index(loaded, dataset, index)
         return loaded
     built = retriever.build(dataset.collection.docs(), progress=track, **options)
     if index is not None:
@@ -85,7 +86,14 @@ def _index(
     return built
 
 
-def _check_index(index: Any, dataset: Dataset, folder: Path) -> None:
+def _is_there(index: str | Path, retriever: Any) -> bool:
+    """Whether a folder holds something, or a name is that of a prebuilt index."""
+    if Path(index).is_dir():
+        return any(Path(index).iterdir())
+    return hasattr(retriever, "is_prebuilt") and retriever.is_prebuilt(str(index))
+
+
+def _check_index(index: Any, dataset: Dataset, folder: str | Path) -> None:
     """As many docs as the collection, and of 1,000 spread over them each one known."""
     doc_ids = index.doc_ids
     sample = (doc_ids[place] for place in range(0, len(doc_ids), max(1, len(doc_ids) // 1000)))
@@ -144,6 +152,40 @@ def rerank(
     if output is not None:
         write_run(reranked, output)
     return reranked
+
+
+def fuse(
+    runs: Sequence[str | Path | Run],
+    *,
+    rrf_k: float = 60,
+    k: int = 1000,
+    depth: int | None = None,
+    weights: Sequence[float] | None = None,
+    name: str | None = None,
+    output: str | Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
+    """Reciprocal rank fusion of runs; see `retrieval.fusion.reciprocal_rank_fusion`.
+
+    Args:
+        runs: runs or TREC run files.
+        name: of the new run; none: the output file's, else "rrf".
+        say: hears how many queries only some of the runs hold.
+    """
+    from headtail.retrieval.fusion import in_some_only, reciprocal_rank_fusion
+
+    loaded = [run if isinstance(run, Run) else read_run(run) for run in runs]
+    title = name or (run_name(output) if output is not None else "rrf")
+    fused = reciprocal_rank_fusion(loaded, rrf_k=rrf_k, k=k, depth=depth, weights=weights, name=title)
+    partly = in_some_only(loaded)
+    if partly:
+        say(
+            f"{len(partly):,} of {len(fused):,} queries (first: {partly[0]!r}) are not in all runs;"
+            " each is fused from the runs that have it"
+        )
+    if output is not None:
+        write_run(fused, output)
+    return fused
 
 
 def run_name(path: str | Path) -> str:

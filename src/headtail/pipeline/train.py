@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from headtail.config import Config, load_config, to_toml
-from headtail.data.formats import write_run
 from headtail.data.mixing import MixedLists
+from headtail.data.runs import write_run
 from headtail.errors import ConfigError
 from headtail.evaluation.measures import parse_measures
 from headtail.files import atomic_writer

@@ -15,7 +15,19 @@ from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-Value = str | int | float | None
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A mean with what is known of it: its interval, and a mark that says whether it differs from the baseline's."""
+
+    value: float | None
+    interval: tuple[float, float] | None = None
+    mark: str = ""    # one of MARKS, or nothing
+
+
+Value = str | int | float | Measured | None
+BETTER, WORSE = "▲", "▼"
+MARKS = (BETTER, WORSE)
 
 MACRO = "macro"    # the group that is a mean of the other groups, so has no queries of its own
 DASH = "–"
@@ -63,6 +75,8 @@ class Cell:
     text: str
     best: bool = False
     bar: float | None = None    # the value itself where it lies in 0 to 1: length of the bar in HTML
+    mark: str = ""    # significantly better or worse than the baseline
+    interval: str = ""    # such as .401–.423
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +84,21 @@ class MeasureRow:
     """Mean values of one system: (intent or data set, measure) -> mean, None where it was not measured."""
 
     system: str
-    values: Mapping[tuple[str, str], float | None]
+    values: Mapping[tuple[str, str], float | Measured | None]
     missing: Mapping[str, int] = field(default_factory=dict)    # group -> judged queries without a ranking
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of values under columns; the first column names the row."""
+    """Rows of values under columns; the first column, or the first few, name the row."""
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Value]]
     note: str = ""
     footnotes: Sequence[str] = ()
+    keys: int = 1    # columns that name the row, repeated where a terminal is too narrow for all
+    folded: bool = False    # a page shows it when asked to
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -99,6 +115,10 @@ class Table:
         keyed = groupby(range(len(self.columns)), key=lambda i: (self.columns[i].group, self.columns[i].count))
         return [(group, count, list(places)) for (group, count), places in keyed]
 
+    def marked(self, place: int) -> bool:
+        """Whether any value of a column bears a mark, so that the others need a space in its place."""
+        return any(isinstance(value, Measured) and bool(value.mark) for value in (row[place] for row in self.rows))
+
     @property
     def grouped(self) -> bool:
         """Whether a heading row above the column names is worth its space."""
@@ -106,17 +126,28 @@ class Table:
 
 
 def _cells(column: Column, values: Sequence[Value]) -> list[Cell]:
-    texts = [_printed(column, value) for value in values]
-    numbers = [float(v) for v in values if isinstance(v, int | float) and math.isfinite(v)]
+    plain = [value.value if isinstance(value, Measured) else value for value in values]
+    texts = [_printed(column, value) for value in plain]
+    numbers = [float(v) for v in plain if isinstance(v, int | float) and math.isfinite(v)]
     best = ""
     if column.best and len(values) > 1 and numbers:    # a lone row has nothing to be better than
         best = _printed(column, max(numbers) if column.best == "high" else min(numbers))
     return [
-        Cell(text, bool(best) and text == best, _bar(column, value)) for text, value in zip(texts, values, strict=True)
+        Cell(text, bool(best) and text == best, _bar(column, bare), *_known(column, value))
+        for text, bare, value in zip(texts, plain, values, strict=True)
     ]
 
 
-def _printed(column: Column, value: Value) -> str:
+def _known(column: Column, value: Value) -> tuple[str, str]:
+    """Mark and interval as printed."""
+    if not isinstance(value, Measured):
+        return "", ""
+    low, high = value.interval or (math.nan, math.nan)
+    both = f"{ir_number(low, column.digits)}{DASH}{ir_number(high, column.digits)}"
+    return value.mark, "" if math.isnan(low) or math.isnan(high) else both
+
+
+def _printed(column: Column, value: str | int | float | None) -> str:
     if value is None:
         return DASH
     if isinstance(value, str):
@@ -126,7 +157,7 @@ def _printed(column: Column, value: Value) -> str:
     return ir_number(value, column.digits)
 
 
-def _bar(column: Column, value: Value) -> float | None:
+def _bar(column: Column, value: str | int | float | None) -> float | None:
     return float(value) if column.best == "high" and isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
@@ -188,12 +219,12 @@ def print_table(table: Table, console: Console | None = None) -> None:
 def _blocks(table: Table, width: int) -> list[list[int]]:
     """Places of the columns of each block, filled group by group; a group wider than the screen is split."""
     cells = table.cells()
-    wide = [2 + _text_width(table.columns[i], [row[i].text for row in cells]) for i in range(len(table.columns))]
-    name_width = min(wide[0], max(width // 3, 14))
+    wide = [2 + _text_width(table.columns[i], _with_marks([row[i] for row in cells])) for i in range(len(table.columns))]
+    name_width = min(sum(wide[: table.keys]), max(width * (table.keys + 1) // (table.keys + 5), 14))
     blocks: list[list[int]] = [[]]
     room = width - name_width
     for _, _, places in table.groups():
-        places = [place for place in places if place]
+        places = [place for place in places if place >= table.keys]
         fits_whole = sum(wide[i] for i in places) <= width - name_width
         if blocks[-1] and fits_whole and sum(wide[i] for i in places) > room:
             blocks.append([])
@@ -214,7 +245,8 @@ def _text_width(column: Column, texts: Sequence[str]) -> int:
 
 def _rich_block(table: Table, places: Sequence[int]) -> rich.table.Table:
     block = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
-    block.add_column(Text(("\n\n" if table.grouped else "") + one_line(table.columns[0].name)), overflow="fold")
+    for column in table.columns[: table.keys]:
+        block.add_column(Text(("\n\n" if table.grouped else "") + one_line(column.name)), overflow="fold")
     previous: tuple[str, int | None] | None = None
     for place in places:
         column = table.columns[place]
@@ -224,9 +256,17 @@ def _rich_block(table: Table, places: Sequence[int]) -> rich.table.Table:
         lines = f"{heading}\n{one_line(column.name)}" if table.grouped else one_line(column.name)
         justify: Literal["right", "left"] = "right" if column.numeric else "left"
         block.add_column(Text(lines), justify=justify, no_wrap=column.numeric, overflow="fold")
-    for row in table.cells():
-        block.add_row(*(Text(row[i].text, style="bold" if row[i].best else "") for i in [0, *places]))
+    cells = table.cells()
+    shown = [*range(table.keys), *places]
+    texts = {i: _with_marks([row[i] for row in cells]) for i in shown}
+    for number, row in enumerate(cells):
+        block.add_row(*(Text(texts[i][number], style="bold" if row[i].best else "") for i in shown))
     return block
+
+
+def _with_marks(cells: Sequence[Cell]) -> list[str]:
+    """The texts of a column; where one of them has a mark, the others have a space in its place, so that digits line up."""
+    return [cell.text + (cell.mark or " ") for cell in cells] if any(cell.mark for cell in cells) else [cell.text for cell in cells]
 
 
 def _heading(column: Column) -> str:
@@ -243,7 +283,7 @@ def markdown(table: Table) -> str:
     lines.append("| " + " | ".join(name + count for name, count in zip(names, counts, strict=True)) + " |")
     lines.append("|" + "|".join(" ---: " if column.numeric else " --- " for column in table.columns) + "|")
     for row in table.cells():
-        lines.append("| " + " | ".join(f"**{_md(c.text)}**" if c.best else _md(c.text) for c in row) + " |")
+        lines.append("| " + " | ".join((f"**{_md(c.text)}**" if c.best else _md(c.text)) + c.mark for c in row) + " |")
     lines += [f"\n{_md(line)}" for line in table.footnotes]
     return "\n".join(lines) + "\n"
 

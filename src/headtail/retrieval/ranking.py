@@ -30,13 +30,23 @@ def in_index_order(doc_ids: Sequence[str], contents: Sequence[T]) -> tuple[list[
         HeadtailError: no doc at all, or a doc_id that occurs twice.
     """
     if not doc_ids:
-        raise HeadtailError("expected at least one doc to index, found none")
+        raise no_docs()
     order = sorted(range(len(doc_ids)), key=doc_ids.__getitem__, reverse=True)
     sorted_ids = [doc_ids[i] for i in order]
     for one, next_one in pairwise(sorted_ids):
         if one == next_one:
-            raise HeadtailError(f"doc_id {one!r}: expected once among the docs to index, found twice")
+            raise doc_twice(one)
     return sorted_ids, [contents[i] for i in order]
+
+
+def no_docs() -> HeadtailError:
+    """The error of an index without docs."""
+    return HeadtailError("expected at least one doc to index, found none")
+
+
+def doc_twice(doc_id: str) -> HeadtailError:
+    """The error of a doc_id that comes again."""
+    return HeadtailError(f"doc_id {doc_id!r}: expected once among the docs to index, found twice")
 
 
 def checked_queries(queries: Iterable[Query], k: int) -> list[Query]:

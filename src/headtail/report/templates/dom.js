@@ -29,7 +29,7 @@ function figure(value, sign = false) {
 function scoreText(score) {
   if (typeof score === "string") return score;
   const size = Math.abs(score);
-  const text = size >= 1e5 || (size > 0 && size < 1e-3) ? score.toExponential(1) : score.toFixed(size >= 100 ? 1 : 3);
+  const text = size >= 1e8 || (size > 0 && size < 1e-3) ? score.toExponential(1) : score.toFixed(size >= 1e4 ? 0 : size >= 100 ? 1 : 3);
   return text.replace("-", "−");
 }
 

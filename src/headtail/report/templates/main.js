@@ -5,6 +5,7 @@ let data = null;
 async function start() {
   const packed = $("packed");
   if (!packed) return;
+  $("needs-script").hidden = true;
   if (!("DecompressionStream" in window)) {
     $("broken").hidden = false;
     return;
