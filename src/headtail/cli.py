@@ -445,8 +445,7 @@ def _status(result: Any) -> int:
 
 
 def _say_written(run: Any, output: Path) -> None:
-    docs = sum(len(ranking) for ranking in run.values())
-    typer.echo(f"{output}: {len(run):,} queries, {docs:,} docs")
+    typer.echo(f"{output}: {len(run):,} queries, {run.docs:,} docs")
 
 
 def spread(arguments: list[str]) -> list[str]:

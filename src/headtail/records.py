@@ -96,7 +96,13 @@ class Run(Mapping[str, tuple[ScoredDoc, ...]]):
         return len(self._rankings)
 
     def __repr__(self) -> str:
-        return f"Run({self.name!r}, {len(self)} queries, {sum(map(len, self.values()))} docs)"
+        return f"Run({self.name!r}, {len(self)} queries, {self.docs} docs)"
+
+    @property
+    def docs(self) -> int:
+        """Scored docs of all queries together."""
+        counted = getattr(self._rankings, "docs", None)    # columns know without making a ranking
+        return counted if counted is not None else sum(map(len, self.values()))
 
     @classmethod
     def in_given_order(cls, rankings: Mapping[str, tuple[ScoredDoc, ...]], name: str = "run") -> Run:

@@ -137,6 +137,16 @@ def test_contradicting_ranks_are_said_under_the_table(place):
     assert any(line.startswith("odd: the rank column contradicts the scores for 1 query") for line in notes)
 
 
+def test_depths_that_differ_are_said_where_a_measure_looks_that_far(place):
+    run_file(place / "deep.trec", {f"q{i}": " ".join(f"d{j}" for j in range(6)) for i in range(3)})
+    files = ("a/bm25.trec", "deep.trec")    # two docs a query, six docs a query
+    line = "Rankings are not equally deep: bm25 2, deep 6 docs a query. Measures that look further down than the shortest see that too."
+    assert line in ask(*files, measures=["RR@2", "TailnDCG"]).table().footnotes
+    assert line in ask(*files, measures=["P@5"]).table().footnotes
+    assert line not in ask(*files, measures=["RR@2", "P@1"]).table().footnotes
+    assert line not in ask("deep.trec", measures=["AP"]).table().footnotes
+
+
 # ---- the command
 
 

@@ -76,6 +76,11 @@ class RunColumns(Mapping[str, tuple[ScoredDoc, ...]]):
     def __len__(self) -> int:
         return len(self._slices)
 
+    @property
+    def docs(self) -> int:
+        """Scored docs of all queries together."""
+        return len(self._scores)
+
     def doc_ids(self, query_id: str) -> list[str]:
         """The docs of a query, best first, without their scores."""
         ids: list[str] = self._doc_ids[self._slices[query_id]].to_pylist()

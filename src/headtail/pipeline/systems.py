@@ -211,6 +211,7 @@ def evaluate_systems(
             options: dict[str, Any] = {"relevant_from": judged[data].relevant_from, "engine": engine}
             found.setdefault(system, {})[data] = [evaluate_run(run, judged[data].qrels, measures, **options) for run in seeds]
             said += _said(found[system][data], judged[data], several=len(judged) > 1)
+    said += _depths(runs, found, judged)
     units, strata, panel = _panel(found, judged)
     coverage = [measure for measure in next(iter(panel.values.values())) if measure.startswith("Judged")]
     compared = compare(panel, baseline=baseline, untested=coverage, seed=seed) if tested and len(found) > 1 else None
@@ -243,6 +244,31 @@ def _said(evaluations: Sequence[Evaluation], judged: Judged, several: bool) -> l
             parts = ", ".join(f"{count:,} of {len(one.query_ids):,} in {measure}" for measure, count in left_out.items())
             said.append(f"{who}: queries{on} left out, as no relevant doc is left for the tail: {parts}.")
     return said
+
+
+def _depths(
+    runs: Runs, found: Mapping[str, Mapping[int, Sequence[Evaluation]]], judged: Sequence[Judged]
+) -> Iterator[str]:
+    """A line where rankings are not equally deep and some measure looks deeper than the shortest of them."""
+    for data, each in enumerate(judged):
+        seeds = {system: by_data[data] for system, by_data in runs.items() if data in by_data}
+        depths = {system: sum(run.docs for run in some) / max(1, sum(map(len, some))) for system, some in seeds.items()}
+        if not depths or max(depths.values()) < 1.1 * min(depths.values()):
+            continue
+        exact = next(iter(found[next(iter(seeds))][data])).exact.values()
+        if any(_looks_at(name) > min(depths.values()) for name in exact):
+            told = ", ".join(f"{system} {depth:,.0f}" for system, depth in depths.items())
+            on = f" on {each.name}" if len(judged) > 1 else ""
+            yield (
+                f"Rankings are not equally deep{on}: {told} docs a query. "
+                "Measures that look further down than the shortest see that too."
+            )
+
+
+def _looks_at(exact: str) -> float:
+    """The cut-off of a measure, infinite without one."""
+    _, at, cutoff = exact.rpartition("@")
+    return float(cutoff) if at else float("inf")
 
 
 def _panel(
