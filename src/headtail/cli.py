@@ -46,7 +46,7 @@ RelevantFrom = Annotated[
     int | None,
     typer.Option("--relevant-from", help="smallest label that counts as relevant where a measure knows only yes and no"),
 ]
-RunFiles = Annotated[list[str], typer.Argument(help="run files, each [NAME=]FILE[@DATA]; one NAME several times: its seeds")]
+RunFiles = Annotated[list[str], typer.Argument(help=r"run files, each \[NAME=]FILE\[@DATA]; one NAME several times: its seeds")]
 SomeData = Annotated[list[str] | None, typer.Option("--data", help="a data set, as for retrieve; several times for several")]
 SomeSplits = Annotated[list[str] | None, typer.Option("--split", help="of the data set; one for all or one for each")]
 QrelsFile = Annotated[Path | None, typer.Option("--qrels", help="judgments of one's own, instead of the split's")]
