@@ -4,7 +4,8 @@ The run has the shape of MS MARCO dev (6,980 queries, 1,000 docs each, 1.07 judg
 doc_ids of a collection of 8.8 million, the judged doc at a rank that falls off exponentially, found for 86 % of the
 queries. Each tool is a fresh process, its start included, that reads both files and computes RR@10, nDCG@5, nDCG@10, AP and
 R@1000; the files are in the system's file cache. Rounds are interleaved; ratios are medians over the rounds. The means must
-agree to four digits, or nothing is printed. Reading alone is measured in a process that may use one core.
+agree to four digits, or nothing is printed. Reading alone is measured in processes that may use one core, by the reader
+in columns and by the strict one that goes line by line.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from headtail.evaluation.comparison import Group, Panel, compare
+
 QUERIES, DEPTH, COLLECTION = 6980, 1000, 8_841_823
 MEASURES = ("RR@10", "nDCG@5", "nDCG@10", "AP", "R@1000")
 RANX_NAMES = ("mrr@10", "ndcg@5", "ndcg@10", "map", "recall@1000")
@@ -32,9 +35,9 @@ print(*found.values())
 READING = """
 import sys, time
 import numpy, pyarrow.csv
-from headtail.data.runs import read_run
+from headtail.data import runs
 start = time.perf_counter()
-run = read_run(sys.argv[1])
+getattr(runs, sys.argv[2])(sys.argv[1])
 print(time.perf_counter() - start)
 """
 
@@ -90,6 +93,16 @@ def means_of(tool: str, out: str) -> list[float]:
     return [round(float(value), 4) for value in values]
 
 
+def comparing(seed: int = 0) -> float:
+    """Seconds of tests and intervals, on values made up."""
+    rng = np.random.default_rng(seed)
+    values = {system: {measure: rng.beta(1, 3, (QUERIES, 1)) for measure in MEASURES} for system in "abc"}
+    panel = Panel(values, np.zeros(QUERIES, int), [Group("all", {0: 1.0})])
+    start = time.perf_counter()
+    compare(panel)
+    return time.perf_counter() - start
+
+
 def one_core() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
@@ -103,17 +116,18 @@ def main() -> None:
         tools = commands(qrels, run)
         took: dict[str, list[float]] = {tool: [] for tool in tools}
         memory: dict[str, float] = dict.fromkeys(tools, 0.0)
-        reading, means = [], {}
+        reading: dict[str, list[float]] = {"read_run": [], "_strict": []}
+        means = {}
         for _ in range(args.rounds):
             for tool, command in tools.items():
                 seconds, peak, out = measured(command)
                 took[tool].append(seconds)
                 memory[tool] = max(memory[tool], peak)
                 means[tool] = means_of(tool, out)
-            read = subprocess.run(
-                [sys.executable, "-c", READING, str(run)], capture_output=True, text=True, check=True, preexec_fn=one_core
-            )
-            reading.append(float(read.stdout))
+            for reader, seconds_of in reading.items():
+                command = [sys.executable, "-c", READING, str(run), reader]
+                read = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=one_core)
+                seconds_of.append(float(read.stdout))
     if len({tuple(found) for found in means.values()}) > 1:
         raise SystemExit(f"the tools do not agree: {means}")
     print(f"means, the same from all: {dict(zip(MEASURES, means['headtail'], strict=True))}\n")
@@ -121,8 +135,10 @@ def main() -> None:
     for tool, seconds in took.items():
         ratio = statistics.median(theirs / ours for theirs, ours in zip(seconds, took["headtail"], strict=True))
         print(f"| {tool} | {statistics.median(seconds):.1f} | {ratio:.1f} | {memory[tool]:.2f} GB |")
-    rate = QUERIES * DEPTH / statistics.median(reading)
-    print(f"\nreading the run on one core: {statistics.median(reading):.2f} s, {rate / 1e6:.2f} million lines a second")
+    for reader, seconds in reading.items():
+        rate = QUERIES * DEPTH / statistics.median(seconds) / 1e6
+        print(f"\n{reader} on one core: {statistics.median(seconds):.2f} s, {rate:.2f} million lines a second")
+    print(f"\n3 systems, 5 measures, {QUERIES:,} queries that all differ, compared: {comparing():.1f} s")
     if memory["headtail"] > 2:
         raise SystemExit(f"headtail takes {memory['headtail']:.2f} GB, more than 2")
 

@@ -231,19 +231,28 @@ def evaluate(
 ) -> None:
     """headtail evaluate bm25.trec.gz ours.trec.gz --data pydocs --split test --measures RR@10 nDCG@5 TailnDCG --tests"""
     from headtail.evaluation.measures import DEFAULT_MEASURES
-    from headtail.pipeline.evaluate import Asked, evaluate_files
-    from headtail.pipeline.evaluation_files import check_format, write_evaluation, write_per_query
+    from headtail.pipeline.evaluate import evaluate_files
+    from headtail.pipeline.evaluation_files import as_text, check_format, tables_of, write_per_query, write_text
     from headtail.pipeline.judgments import several_judgments
+    from headtail.progress import track
+    from headtail.report.tables import print_table
 
     check_format(form)
     judged = several_judgments(
         data or (), split or (), qrels, intent=intent or (), relevant_from=relevant_from or (), intents=intents, queries=queries
     )
-    asked = Asked(measures or DEFAULT_MEASURES, engine, baseline, ties, seed)
-    found = evaluate_files(runs, judged, asked)
+    found = evaluate_files(
+        runs, judged, measures or DEFAULT_MEASURES, track=track, engine=engine, baseline=baseline, ties=ties, seed=seed
+    )
     if per_query is not None:
         write_per_query(found, per_query)
-    write_evaluation(found, form, tests=tests, ties=ties, output=output)
+    if output is not None:
+        write_text(as_text(found, form, tests=tests, ties=ties), output)
+    elif form == "table":
+        for table in tables_of(found, tests=tests, ties=ties):
+            print_table(table)
+    else:
+        typer.echo(as_text(found, form, tests=tests, ties=ties), nl=False)
 
 
 @app.command(rich_help_panel=WAY)
@@ -266,6 +275,7 @@ def compare(
     from headtail.pipeline.compare_page import COMPARED, collected_from
     from headtail.pipeline.compare_page import compare as run_compare
     from headtail.pipeline.judgments import several_judgments
+    from headtail.progress import track
     from headtail.report.tables import print_table
 
     judged = several_judgments(
@@ -273,7 +283,7 @@ def compare(
     )
     collected = collected_from(data[0] if data else None, split[0] if split else None, queries) if len(judged) == 1 else None
     page, found = run_compare(
-        runs, judged, html, collected=collected, measures=measures or COMPARED, baseline=baseline, ties=ties, seed=seed
+        runs, judged, html, collected=collected, measures=measures or COMPARED, baseline=baseline, ties=ties, seed=seed, track=track
     )
     print_table(found.table())
     typer.echo(f"page: {page}")

@@ -139,12 +139,13 @@ BASES = [SOUND, SOUND.replace(" ", "\t"), "q1\td1\t1\nq1\td2\t2\nq2\td1\t1\n", "
 
 
 def check_damaged(path, rng, most):
-    """Each damaged file is read alike by both readers, or refused by one line that names file and line."""
-    parsed = 0
+    """Each damaged file is read alike by both readers, or refused by one line that names file and line; how many were read by each."""
+    parsed = fast = 0
     for _ in range(most):
         put(path, damaged(rng.choice(BASES).encode(), rng))
         strict = outcome(runs._strict, path)
         if runs._fast(path) is not None:
+            fast += 1
             assert outcome(runs._fast, path) == strict, path.read_bytes()
         if isinstance(strict, str):
             assert strict.startswith(str(path)), strict
@@ -152,9 +153,10 @@ def check_damaged(path, rng, most):
         else:
             parsed += 1
             assert isinstance(read_run(path), Run)
-    return parsed
+    return parsed, fast
 
 
 def test_damaged_runs_are_parsed_alike_or_refused_in_one_line(tmp_path, many):
     most = many(2_000, 50_000)
-    assert 0.1 * most < check_damaged(tmp_path / "r", random.Random(0), most) < 0.9 * most
+    parsed, fast = check_damaged(tmp_path / "r", random.Random(0), most)
+    assert 0.1 * most < fast <= parsed < 0.9 * most

@@ -11,7 +11,7 @@ import pytest
 
 from headtail.cli import main, spread
 from headtail.errors import HeadtailError
-from headtail.pipeline.evaluate import Asked, evaluate_files
+from headtail.pipeline.evaluate import evaluate_files
 from headtail.pipeline.judgments import judgments, several_judgments
 from headtail.pipeline.systems import read_systems
 
@@ -42,7 +42,7 @@ def place(tmp_path, monkeypatch):
 
 
 def ask(*files, data=("ask",), intent=(), **options):
-    return evaluate_files(files, several_judgments(data, ["test"], intent=intent), Asked(**options))
+    return evaluate_files(files, several_judgments(data, ["test"], intent=intent), **options)
 
 
 def means(found):

@@ -15,8 +15,10 @@ from headtail.errors import HeadtailError
 from headtail.evaluation.comparison import Group, Panel
 from headtail.evaluation.evaluate import evaluate as evaluate_run
 from headtail.evaluation.measures import HEAD
+from headtail.pipeline.evaluation_files import tables_of
 from headtail.pipeline.judgments import Judged
 from headtail.pipeline.systems import Evaluated, Runs, column_of, evaluate_systems, read_systems
+from headtail.progress import Track, silent
 from headtail.records import Query, Run
 from headtail.report.comparison_charts import SystemPoint, head_tail_chart, intent_bars, scroll_chart
 from headtail.report.drawing import Chart
@@ -46,6 +48,7 @@ def compare(
     baseline: str | None = None,
     ties: bool = False,
     seed: int = 0,
+    track: Track = silent,
 ) -> tuple[Path, Evaluated]:
     """Write the page on systems from run files.
 
@@ -58,14 +61,15 @@ def compare(
         baseline: the system to test against; none: the first.
         ties: whether a table tells how far ties could move each mean.
         seed: of tests and intervals.
+        track: shows the runs as they are read and evaluated.
 
     Raises:
         HeadtailError: as `read_systems` and `evaluate_systems`.
     """
-    systems = read_systems(files, judged)
+    systems = read_systems(files, judged, track=track)
     wanted = tuple(dict.fromkeys((*measures, HEAD_MEASURE, TAIL_MEASURE)))
-    found = evaluate_systems(systems.runs, judged, wanted, baseline=baseline, ties=ties, seed=seed, notes=systems.notes)
-    tables = [found.table(), *([found.tests()] if found.compared else []), *([found.tie_table()] if ties else [])]
+    options: dict[str, Any] = {"baseline": baseline, "ties": ties, "seed": seed, "track": track}
+    found = evaluate_systems(systems.runs, judged, wanted, notes=systems.notes, **options)
     names = " and ".join(each.name for each in judged)
     return write_report(
         output,
@@ -73,7 +77,7 @@ def compare(
         subtitle=" · ".join(_size(each) for each in judged),
         facts=_facts(found, systems.runs),
         notes=[] if len(judged) == 1 else ["Query by query is shown where a page has one data set; this one has several."],
-        tables=tables,
+        tables=tables_of(found, tests=found.compared is not None, ties=ties),
         charts=measure_charts(found, systems.runs),
         results=None if len(judged) > 1 else results_of(found, {name: runs[0] for name, runs in systems.runs.items()}, collected),
     ), found

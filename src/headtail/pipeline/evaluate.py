@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headtail.errors import HeadtailError
 from headtail.evaluation.evaluate import Evaluation
 from headtail.evaluation.measures import DEFAULT_MEASURES
 from headtail.pipeline.judgments import Judged
 from headtail.pipeline.systems import Evaluated, evaluate_systems, read_systems
+from headtail.progress import Track, silent
 from headtail.records import Run
 from headtail.report.tables import Table
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What `evaluate` is to do besides taking means; see the options of `headtail evaluate`."""
-
-    measures: Sequence[str] = DEFAULT_MEASURES
-    engine: str = "trec_eval"
-    baseline: str | None = None
-    ties: bool = False
-    seed: int = 0
 
 
 def load_runs(paths: Sequence[str | Path]) -> list[Run]:
@@ -45,14 +35,25 @@ def evaluate(
     return [done.evaluations[run.name][0][0] for run in runs], done.table()
 
 
-def evaluate_files(files: Sequence[str | Path], judged: Sequence[Judged], asked: Asked) -> Evaluated:
-    """Systems from run files, `NAME=FILE@DATA` or plain, with tests against the first where there are two.
+def evaluate_files(
+    files: Sequence[str | Path],
+    judged: Sequence[Judged],
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    *,
+    track: Track = silent,
+    **options: Any,
+) -> Evaluated:
+    """Systems from run files, `[NAME=]FILE[@DATA]`, with tests against the first where there are two.
+
+    Args:
+        files: as for `read_systems`.
+        judged: the data sets.
+        measures: names, as `parse_measures` reads them.
+        track: shows the files as they are read and evaluated.
+        options: of `evaluate_systems`: engine, baseline, ties, seed.
 
     Raises:
         HeadtailError: as `read_systems` and `evaluate_systems`.
     """
-    systems = read_systems(files, judged)
-    return evaluate_systems(
-        systems.runs, judged, asked.measures, engine=asked.engine, baseline=asked.baseline, ties=asked.ties, seed=asked.seed,
-        notes=systems.notes,
-    )    # fmt: skip
+    systems = read_systems(files, judged, track=track)
+    return evaluate_systems(systems.runs, judged, measures, notes=systems.notes, track=track, **options)

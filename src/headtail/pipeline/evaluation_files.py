@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from headtail.data.lines import write_lines
 from headtail.errors import HeadtailError, unknown_name
@@ -17,6 +20,7 @@ from headtail.report.tables import Table, markdown, print_table
 
 FORMATS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "csv": csv_table, "latex": latex}
 OTHER_FORMATS = ("table", "json")
+WIDTH = 120    # characters of a table in a file
 
 
 def check_format(form: str) -> None:
@@ -29,44 +33,32 @@ def check_format(form: str) -> None:
         raise HeadtailError(unknown_name("format", form, [*OTHER_FORMATS, *FORMATS]))
 
 
-def write_evaluation(
-    found: Evaluated, form: str = "table", *, tests: bool = False, ties: bool = False, output: str | Path | None = None
-) -> None:
-    """Print an evaluation, or write it to a file.
+def tables_of(found: Evaluated, *, tests: bool = False, ties: bool = False) -> list[Table]:
+    """The means, and where they are asked for the comparisons and how far ties could move the means."""
+    return [found.table(), *([found.tests()] if tests else []), *([found.tie_table()] if ties else [])]
 
-    Args:
-        found: what was found.
-        form: table, markdown, csv, latex or json.
-        tests, ties: whether those tables follow that of the means; JSON holds all that was found in any case.
-        output: a file in place of the terminal.
-    """
-    tables = [found.table(), *([found.tests()] if tests else []), *([found.tie_table()] if ties else [])]
-    if form == "table" and output is None:
-        for table in tables:
-            print_table(table)
-        return
+
+def as_text(found: Evaluated, form: str, *, tests: bool = False, ties: bool = False) -> str:
+    """An evaluation in one of the formats; JSON holds all that was found, whatever is asked for."""
     if form == "json":
-        text = json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    elif form == "table":
-        text = _as_text(tables)
-    else:
-        text = "\n".join(FORMATS[form](table) for table in tables)
-    if output is None:
-        print(text, end="")
-        return
-    with atomic_writer(output) as out:
-        out.write(text)
-
-
-def _as_text(tables: list[Table]) -> str:
-    import io
-
-    from rich.console import Console
-
+        return json.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    tables = tables_of(found, tests=tests, ties=ties)
+    if form != "table":
+        return "\n".join(FORMATS[form](table) for table in tables)
     stream = io.StringIO()
     for table in tables:
-        print_table(table, Console(file=stream, width=120))
+        print_table(table, Console(file=stream, width=WIDTH))
     return stream.getvalue()
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        HeadtailError: it cannot be written.
+    """
+    with atomic_writer(path) as out:
+        out.write(text)
 
 
 def as_json(found: Evaluated) -> dict[str, Any]:

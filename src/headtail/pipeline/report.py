@@ -10,6 +10,7 @@ from headtail.data.datasets import Dataset, load_dataset
 from headtail.errors import HeadtailError
 from headtail.pipeline.compare_page import Collected, measure_charts, results_of
 from headtail.pipeline.evaluate import load_runs
+from headtail.pipeline.evaluation_files import tables_of
 from headtail.pipeline.judgments import Judged, judgments
 from headtail.pipeline.systems import evaluate_systems
 from headtail.pipeline.train import FIRST_STAGE_FILE, OURS_FILE
@@ -58,7 +59,7 @@ def report(
         title=settings.name,
         subtitle=f"{dataset.name}, {split} split: {len(judged.qrels):,} queries",
         facts=_facts(settings, folder, shown),
-        tables=[found.table(), *([found.tests()] if found.compared else [])],
+        tables=tables_of(found, tests=found.compared is not None),
         charts=measure_charts(found, systems),
         ledger=read_ledger(folder / "ledger.jsonl"),
         best_by=settings.validation.best_by,

@@ -19,6 +19,7 @@ from headtail.evaluation.intents import MACRO, group_by_intent
 from headtail.evaluation.ties import tie_ranges
 from headtail.pipeline.judgments import Judged
 from headtail.pipeline.search import run_name
+from headtail.progress import Track, silent
 from headtail.records import Run
 from headtail.report.evaluation_tables import Shown, means_table, tests_table, ties_table
 from headtail.report.tables import Table
@@ -94,7 +95,7 @@ class _File:
         return self.given or run_name(self.path)
 
 
-def read_systems(files: Sequence[str | Path], judged: Sequence[Judged | None]) -> Systems:
+def read_systems(files: Sequence[str | Path], judged: Sequence[Judged | None], *, track: Track = silent) -> Systems:
     """Runs from files, each `[NAME=]FILE[@DATA]`.
 
     NAME is the system's; without one it is the file's. Files of one NAME on one data set are runs of one system with
@@ -104,6 +105,7 @@ def read_systems(files: Sequence[str | Path], judged: Sequence[Judged | None]) -
     Args:
         files: as written on a command line.
         judged: the data sets; None where it does not matter which.
+        track: shows the files as they are read.
 
     Raises:
         HeadtailError: a file that cannot be read, no or several data sets that it could belong to, a file given twice,
@@ -115,14 +117,13 @@ def read_systems(files: Sequence[str | Path], judged: Sequence[Judged | None]) -
         if places.count(place) > 1:
             raise HeadtailError(f"{path}: the same file is given twice")
     read = []
-    for given, path, data in arguments:
+    for given, path, data in track(arguments, "read", len(arguments)):
         run = read_run(path, name=given or run_name(path))
         read.append(_File(given, path, _data_set(run, path, data, judged), run))
     systems = Systems()
     for file in read:
         name = file.path if _shares_its_name(file, read) else file.name
         systems.runs.setdefault(name, {}).setdefault(file.data, []).append(file.run.renamed(name))
-        systems.notes += [f"{name}: {note}." for note in file.run.notes]
     for name in sorted({file.name for file in read if _shares_its_name(file, read)}):
         systems.notes.append(f"Several files are called {name}; as seeds of one system they would be {name}=FILE {name}=FILE.")
     for name, by_data in systems.runs.items():
@@ -185,6 +186,7 @@ def evaluate_systems(
     tested: bool = True,
     seed: int = 0,
     notes: Sequence[str] = (),
+    track: Track = silent,
 ) -> Evaluated:
     """Every value of every run, and each system against the baseline.
 
@@ -197,20 +199,25 @@ def evaluate_systems(
         ties: whether to find how far ties could move each mean.
         tested: whether to test at all, where there are two systems.
         seed: of the tests and intervals.
-        notes: what has to be said of the runs already.
+        notes: what has to be said already.
+        track: shows the runs as they are evaluated.
 
     Raises:
         HeadtailError: an unknown measure, engine or baseline; or a run that shares no query with its judgments.
     """
     found: dict[str, dict[int, list[Evaluation]]] = {}
     said = list(notes)
-    for system, by_data in runs.items():
-        for data, seeds in by_data.items():
-            for run in seeds:
-                _check_shared(run, judged[data])
-            options: dict[str, Any] = {"relevant_from": judged[data].relevant_from, "engine": engine}
-            found.setdefault(system, {})[data] = [evaluate_run(run, judged[data].qrels, measures, **options) for run in seeds]
-            said += _said(found[system][data], judged[data], several=len(judged) > 1)
+    every = [(system, data, run) for system, by_data in runs.items() for data, seeds in by_data.items() for run in seeds]
+    for _, data, run in every:
+        _check_shared(run, judged[data])
+    for system, data, run in track(every, "evaluate", len(every)):
+        options: dict[str, Any] = {"relevant_from": judged[data].relevant_from, "engine": engine}
+        one = evaluate_run(run, judged[data].qrels, measures, **options)
+        found.setdefault(system, {}).setdefault(data, []).append(one)
+        said += [f"{system}: {note}." for note in run.notes]
+    for by_number in found.values():
+        for data, evaluations in by_number.items():
+            said += _said(evaluations, judged[data], several=len(judged) > 1)
     said += _depths(runs, found, judged)
     units, strata, panel = _panel(found, judged)
     coverage = [measure for measure in next(iter(panel.values.values())) if measure.startswith("Judged")]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from headtail.files import PathLike, atomic_writer
 from headtail.progress import clock
 from headtail.report.drawing import SERIES, Chart, Curve, draw, figure_of
-from headtail.report.html import MEANINGS, page_environment
+from headtail.report.html import MEANINGS, TRAINING_MEANINGS, page_environment
 from headtail.report.tables import Column, Table, Value, one_line
 from headtail.training.advice import advice_of
 from headtail.training.curves import Point, Records, best_step, dev_measures, first_of, latest, series, smooth
@@ -72,7 +72,7 @@ def render_comparison(runs: Sequence[ComparedRun]) -> str:
     return page_environment().get_template("compare.html").render(
         title=f"{len(runs)} runs compared",
         subtitle="",
-        meanings=[(word, meaning) for word, meaning in MEANINGS if word != "Unjudged"],
+        meanings=(*MEANINGS[:2], *TRAINING_MEANINGS),    # its dev measures are RR and nDCG
         runs=[(run.label, f"--series-{place % len(SERIES)}", place >= len(SERIES), advice_of(run.records))
               for place, run in enumerate(runs)],
         charts=compared_charts(runs),

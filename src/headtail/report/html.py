@@ -38,7 +38,7 @@ _THEMED = {
     **{colour: f"--series-{i}" for i, colour in enumerate(drawing.SERIES)},
 }
 
-MEANINGS = (
+MEANINGS = (    # what a page with rankings shows
     (
         "RR@10",
         "One over the rank of the first relevant doc, 0 if none is among the first 10; its mean over queries is "
@@ -50,6 +50,28 @@ MEANINGS = (
         "less than the one above it; 1 is the best order.",
     ),
     (
+        "TailnDCG",
+        "The same behind the head: the system's own first 5 docs are taken out of its ranking and of the judgments. Each system "
+        "is measured on what it left behind, so look at it together with the head; a query with nothing relevant left has none.",
+    ),
+    (
+        "Share of the best gain, by patience",
+        "A user goes on to the next rank with probability p. What they gain is the sum of the labels they see; it is divided by "
+        "what the best order would have given them.",
+    ),
+    (
+        "Interval, ▲ and ▼",
+        "In small figures under a mean: 95 %, by a bootstrap over the queries. ▲ and ▼ mark what a paired randomisation test "
+        "still calls better or worse than the baseline after Holm's correction for all comparisons. A mean without a mark is not "
+        "shown to be equal.",
+    ),
+    (
+        "Unjudged",
+        "Nobody looked at this doc for this query. It may well be relevant; measures count it as if it were not.",
+    ),
+)
+TRAINING_MEANINGS = (
+    (
         "Separation",
         "Score of a positive minus score of a negative of the same list, averaged. It also grows when easy pairs are "
         "pushed ever further apart, so it means little without a measure beside it.",
@@ -58,10 +80,6 @@ MEANINGS = (
         "Tempered loss",
         "The validation loss after all scores are divided by the one number that makes it least, the temperature. A loss "
         "that rises while its tempered loss does not tells of scores too far apart, not of a worse order.",
-    ),
-    (
-        "Unjudged",
-        "Nobody looked at this doc for this query. It may well be relevant; measures count it as if it were not.",
     ),
 )
 
@@ -120,7 +138,8 @@ def render_report(
     render = functools.partial(
         environment.get_template("report.html").render,
         title=title, subtitle=subtitle, facts=facts, notes=notes, tables=tables, charts=charts,
-        training=training_charts(ledger, best_by=best_by), advice=advice_of(ledger), meanings=MEANINGS,
+        training=training_charts(ledger, best_by=best_by), advice=advice_of(ledger),
+        meanings=(*MEANINGS, *(TRAINING_MEANINGS if ledger else ())),
         script=Markup(script), script_hash=_hash(script),
     )    # fmt: skip
     if results is None:
