@@ -48,6 +48,21 @@ def test_a_macro_mean_weighs_its_parts_and_not_their_sizes():
     assert found.comparison("b", "question", "m").p == 2 / 8
 
 
+def test_a_test_over_several_strata_weighs_them_as_the_mean_does():
+    groups = [Group("macro", {0: 0.5, 1: 0.5})]
+    # Question: .4 three times; browse: -.3 once. The means differ by .2 - .15 = .05, and every other choice of signs by as much or more.
+    found = compare(panel({"a": [0, 0, 0, 0.3], "b": [0.4, 0.4, 0.4, 0]}, [0, 0, 0, 1], groups), **FEW)
+    assert found.comparisons[0].difference == pytest.approx(0.05)
+    assert found.comparisons[0].p == 1.0
+
+
+def test_a_measure_that_says_nothing_of_quality_is_estimated_and_not_compared():
+    values = {name: {"nDCG@5": column(0.1, 0.9), "Judged@5": column(1, 0)} for name in "ab"}
+    found = compare(Panel(values, np.zeros(2, int), [Group("all", {0: 1.0})]), untested=["Judged@5"], **FEW)
+    assert [one.measure for one in found.comparisons] == ["nDCG@5"]
+    assert found.estimate("b", "all", "Judged@5").mean == 0.5
+
+
 def test_queries_without_a_value_leave_the_pair_and_a_stratum_without_any_has_no_mean():
     nan = float("nan")
     found = compare(panel({"a": [0.2, nan, 0.4], "b": [0.6, 1.0, nan]}, [0, 0, 0]), **FEW)

@@ -122,6 +122,9 @@ def test_intents_from_a_file_and_from_the_words(place):
     (place / "intents.tsv").write_text("q0\tbrowse\nq2\tbrowse\n")
     assert judgments("ask", "test", intents="intents.tsv").intents == {"q0": "browse", "q1": "question", "q2": "browse"}
     assert judgments("ask", "test", intents="by-words").intents == {"q0": "question", "q1": "browse", "q2": "question"}
+    (place / "asks.tsv").write_text("q0\tred house?\nq1\tshow me how\nq2\t\"what is it\"\n")
+    asks = judgments(qrels="ask/qrels.test.tsv", queries="asks.tsv", intents="by-words")
+    assert asks.intents == {"q0": "question", "q1": "browse", "q2": "question"}
     by_file = judgments(qrels="ask/qrels.test.tsv", queries="ask/queries.test.tsv", intents="by-words")
     assert by_file.intents == {"q0": "question", "q1": "browse", "q2": "question"}
     with pytest.raises(HeadtailError, match="expected the text of every judged query, found none for 'q0'; pass --data, or --queries FILE"):
@@ -158,6 +161,32 @@ def headtail(capsys, *arguments):
         main()
     out = capsys.readouterr()
     return left.value.code, out.out, out.err
+
+
+@pytest.fixture
+def far_apart(place):
+    """Twelve queries that `good` answers at once and `bad` only at its third rank: p = 2 / 4096."""
+    (place / "ask/queries.test.tsv").write_text("".join(f"q{i}\ttext {i}\n" for i in range(12)))
+    (place / "ask/qrels.test.tsv").write_text("".join(f"q{i}\t0\td0\t1\n" for i in range(12)))
+    run_file(place / "bad.trec", {f"q{i}": "d1 d2 d0" for i in range(12)})
+    run_file(place / "good.trec", {f"q{i}": "d0 d1 d2" for i in range(12)})
+    return "bad.trec", "good.trec"
+
+
+def test_a_significant_difference_is_marked_in_every_form(far_apart, capsys):
+    bad, good = far_apart
+    options = ("--data", "ask", "--split", "test", "--measures", "RR@10", "Judged@2")
+    for files, mark, word, tex in (
+        ((bad, good), "1.000▲", "better", r"1.000}$^{\blacktriangle}$"),
+        ((good, bad), ".333▼", "worse", r".333$^{\blacktriangledown}$"),
+    ):
+        assert mark in headtail(capsys, "evaluate", *files, *options)[1]
+        assert mark.replace("1.000", "**1.000**") in headtail(capsys, "evaluate", *files, *options, "--format", "markdown")[1]
+        assert tex in headtail(capsys, "evaluate", *files, *options, "--format", "latex")[1]
+        rows = list(csv.DictReader(io.StringIO(headtail(capsys, "evaluate", *files, *options, "--format", "csv")[1])))
+        assert [row["question RR@10 mark"] for row in rows] == ["", word]
+        found = json.loads(headtail(capsys, "evaluate", *files, *options, "--format", "json")[1])
+        assert [(one["measure"], one["p"]) for one in found["comparisons"]] == [("RR@10", 2 / 4096)]    # coverage is not tested
 
 
 COMMAND = ("evaluate", "a/bm25.trec", "a/ours.trec", "--data", "ask", "--split", "test", "--measures", "RR@10", "nDCG@5")
