@@ -150,6 +150,7 @@ def test_another_measure_changes_values_and_order(page):
 
 def test_a_bar_opens_its_query(page):
     assert page.inner_text("#balance") == "1 query gains (mean +.857), 2 lose (mean −.750), 3 unchanged, 1 without a value"
+    page.locator("#gains").scroll_into_view_if_needed()
     box = page.locator("#gains").bounding_box()
     page.mouse.move(box["x"] + 46 + 26 * 5 + 13, box["y"] + 100)
     assert page.inner_text("#pointed") == "list all files in a folder RR@10 1.000 → .000 (−1.000)"
@@ -367,6 +368,15 @@ def test_the_list_grows_as_one_scrolls(context, folder):
         page.mouse.wheel(0, 5000)
         page.wait_for_timeout(30)
     assert listed(page) == list(queries)
+    seen.assert_clean()
+
+
+def test_the_list_grows_below_everything_else_so_that_links_lead_where_they_say(context, folder):
+    seen = Seen(context, write_report(folder / "links.html", title="large", results=large(WORDS)))
+    page = seen.ready()
+    page.click("nav >> text=How to read this page")
+    page.wait_for_timeout(600)
+    assert 0 <= page.locator("#how-to-read").bounding_box()["y"] < 900
     seen.assert_clean()
 
 

@@ -25,11 +25,12 @@ function figure(value, sign = false) {
   return (value < 0 ? "−" : sign ? "+" : "") + text;
 }
 
-// A score or a gap in at most four digits after the point, whatever its size.
+// A score or a gap in as many digits as tell neighbours apart, whatever its size.
 function scoreText(score) {
   if (typeof score === "string") return score;
   const size = Math.abs(score);
-  const text = size >= 1e8 || (size > 0 && size < 1e-3) ? score.toExponential(1) : score.toFixed(size >= 1e4 ? 0 : size >= 100 ? 1 : 3);
+  const text = size >= 1e8 || (size > 0 && size < 1e-3) ? score.toExponential(1) : size > 0 && size < 0.1 ? score.toPrecision(3)
+    : score.toFixed(size >= 1e4 ? 0 : size >= 100 ? 1 : 3);
   return text.replace("-", "−");
 }
 
